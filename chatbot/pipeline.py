@@ -118,7 +118,7 @@ class Pipeline:
 
     def ask(
         self, question: str, history: Sequence[Turn] = (), *, mode: Mode = "guided",
-        stopped: Callable[[], bool] = _never, id_: str = "",
+        chosen: str | None = None, stopped: Callable[[], bool] = _never, id_: str = "",
     ) -> Iterator[Event]:
         """Yield what may be shown as it comes, and exactly one ``Finished`` at the end.
 
@@ -126,6 +126,7 @@ class Pipeline:
             question: The patient's words, as typed.
             history: The conversation so far, oldest first.
             mode: ``verbatim`` shows vetted text alone; ``guided`` adds checked sentences of the model.
+            chosen: The id of an answer the patient picked from a list; it is shown without searching.
             stopped: Asked between tokens; once it says True the reply ends with what is shown.
             id_: Handed through to the reply.
         """
@@ -145,7 +146,7 @@ class Pipeline:
             yield from self._finish(clock, _fixed(draft, Outcome.GREETING, greeting))
             return
         yield Working("searching")
-        decision = self.retriever.decide(message, history)
+        decision = _picked(chosen) if chosen in self.knowledge.answers else self.retriever.decide(message, history)
         draft = clock.mark(replace(draft, hits=_records(decision.hits)), "retrieval")
         match decision.kind:
             case "no_answer":
@@ -255,6 +256,10 @@ class _Clock:
         """Return the reply with the stage's time filled in."""
         elapsed_ms = (time.perf_counter() - self._start) * 1000
         return replace(reply, timings_ms=replace(reply.timings_ms, **{stage: elapsed_ms}))
+
+
+def _picked(answer_id: str | None) -> Decision:
+    return Decision("answered", candidates=(str(answer_id),), passages=(str(answer_id),))
 
 
 def vetted_sentences(answer: Answer) -> tuple[Sentence, ...]:

@@ -1,0 +1,204 @@
+"""The patients' page in Gradio: it shows what the pipeline yields and decides nothing itself."""
+
+import threading
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from chatbot.cards import turn_html
+from chatbot.knowledge import Knowledge
+from chatbot.pipeline import MAX_MESSAGE_CHARS, Finished, Mode, Pipeline, Shown, Working
+from chatbot.reply import Outcome, Reply
+from chatbot.sessions import Conversation, Sessions
+
+MAX_CHOICES = 3
+MAX_EXAMPLES = 4
+CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+STAGES = {"searching": "Looking through the clinic's answers …", "writing": "Writing a short reply …"}
+# The newest question is brought to the top of the window; nothing is stored in the browser.
+SHOW_NEWEST = "() => { const t = document.querySelectorAll('.turn'); t.length && t[t.length-1].scrollIntoView(); }"
+
+
+def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
+    """Return the page.
+
+    Args:
+        current: Returns the pipeline over the newest knowledge; asked once a turn.
+        mode: How replies are made while a model is there.
+    """
+    page = _Page(current, mode, Sessions())
+    knowledge = current().knowledge
+    with gr.Blocks(title=knowledge.clinic.name, analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
+        gr.HTML(_top_html(knowledge), elem_id="top", padding=False)
+        gr.HTML(_help_html(knowledge), elem_id="help-bar", padding=False)
+        banner = gr.HTML(page.banner_html, elem_id="banner", padding=False)
+        past = gr.HTML("", elem_id="past", padding=False)
+        newest = gr.HTML("", elem_id="newest", padding=False)
+        choices = [gr.Button("", visible=False, elem_classes="choice", elem_id=f"choice-{n}") for n in range(MAX_CHOICES)]
+        status = gr.HTML("", elem_id="status", padding=False)
+        announce = gr.HTML("", elem_classes="sr-only", padding=False)
+        examples_label = gr.HTML("<p>For example:</p>", padding=False)
+        examples = [gr.Button(text, elem_classes="example", size="sm") for text in example_questions(knowledge)]
+        box = gr.Textbox(
+            label="Your question", placeholder="Type your question here", lines=2, max_lines=6,
+            max_length=MAX_MESSAGE_CHARS, elem_id="question", autofocus=False,
+        )
+        with gr.Row():
+            send = gr.Button("Ask", variant="primary", elem_id="send")
+            stop = gr.Button("Stop", elem_id="stop", interactive=False)
+            clear = gr.Button("Clear and finish", elem_id="clear")
+        outputs = [past, newest, status, announce, stop, box, banner, examples_label, *examples, *choices]
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        turn: dict[str, Any] = quiet | {"concurrency_limit": None, "trigger_mode": "multiple"}
+        for trigger in (box.submit, send.click):
+            trigger(page.ask, box, outputs, **turn).then(None, js=SHOW_NEWEST)
+        for button in examples:
+            button.click(page.ask, button, outputs, **turn).then(None, js=SHOW_NEWEST)
+        for place, button in enumerate(choices):
+            button.click(page.chooser(place), None, outputs, **turn).then(None, js=SHOW_NEWEST)
+        stop.click(page.stop, None, None, queue=False, **quiet)
+        clear.click(page.clear, None, outputs, queue=False, **quiet)
+        blocks.load(page.clear, None, outputs, queue=False, **quiet)
+        blocks.unload(page.leave)
+    blocks.queue(api_open=False, max_size=1000, default_concurrency_limit=None)
+    return blocks
+
+
+def example_questions(knowledge: Knowledge) -> list[str]:
+    """Return the first question of the first answer of some topics, spread over the alphabet."""
+    firsts: dict[str, str] = {}
+    for answer in knowledge.answers.values():
+        firsts.setdefault(answer.topic, answer.questions[0])
+    questions = list(firsts.values())
+    step = max(1, len(questions) // MAX_EXAMPLES)
+    return questions[::step][:MAX_EXAMPLES]
+
+
+class _Page:
+    """The page's event handlers."""
+
+    def __init__(self, current: Callable[[], Pipeline], mode: Mode, sessions: Sessions) -> None:
+        self._current = current
+        self._mode = mode
+        self._sessions = sessions
+        self._examples = len(example_questions(current().knowledge))
+
+    def ask(self, question: str, request: gr.Request) -> Iterator[list[Any]]:
+        """Answer what was typed or what stands on an example button."""
+        conversation = self._sessions.get(str(request.session_hash))
+        yield from self._turn(conversation, question, None)
+
+    def chooser(self, place: int) -> Callable[[gr.Request], Iterator[list[Any]]]:
+        """Return the handler of one choice button: it shows that very answer."""
+
+        def choose(request: gr.Request) -> Iterator[list[Any]]:
+            conversation = self._sessions.get(str(request.session_hash))
+            if place < len(conversation.choices):
+                chosen = conversation.choices[place]
+                answer = self._current().knowledge.answers.get(chosen)
+                yield from self._turn(conversation, answer.title if answer else "", chosen)
+
+        return choose
+
+    def stop(self, request: gr.Request) -> None:
+        """End the turn that is being written; what is shown stays."""
+        self._sessions.get(str(request.session_hash)).stop.set()
+
+    def clear(self, request: gr.Request) -> list[Any]:
+        """Forget the conversation and show an empty page."""
+        self._sessions.forget(str(request.session_hash))
+        shown = [gr.skip(), *[gr.update(visible=True)] * (self._examples + 1), *[gr.update(visible=False)] * MAX_CHOICES]
+        return ["", "", "", "", gr.update(interactive=False), "", *shown]
+
+    def leave(self, request: gr.Request) -> None:
+        """Forget the conversation of a tab that was closed, and free the model."""
+        self._sessions.forget(str(request.session_hash))
+
+    def banner_html(self) -> str:
+        """Return the notices staff owe the patient: demonstration text, no model."""
+        pipeline = self._current()
+        texts = pipeline.knowledge.texts
+        lines = [texts.demonstration_notice] if pipeline.knowledge.has_drafts else []
+        html = "".join(f'<p class="demo" role="note">{escape(line)}</p>' for line in lines)
+        if self._mode == "guided" and (pipeline.writer is None or pipeline.writer.name is None):
+            html += f'<p class="quiet">{escape(texts.model_unavailable)}</p>'
+        return html
+
+    def _turn(self, conversation: Conversation, question: str, chosen: str | None) -> Iterator[list[Any]]:
+        pipeline = self._current()
+        stop = conversation.begin_turn()
+        number = len(conversation.replies)
+        past = "".join(turn_html(r, pipeline.knowledge, number=n) for n, r in enumerate(conversation.replies))
+        events = pipeline.ask(
+            question, conversation.history(), mode=self._mode, chosen=chosen, stopped=stop.is_set
+        )
+        stage = ""
+        for event in events:
+            match event:
+                case Working(stage=name):
+                    stage = STAGES[name]
+                    if name == "writing":
+                        yield self._frame(status=stage)
+                case Shown(reply=reply):
+                    yield self._frame(past, turn_html(reply, pipeline.knowledge, number=number), stage, box="")
+                case Finished(reply=reply):
+                    if conversation.stop is stop:  # neither cleared nor overtaken meanwhile
+                        yield self._finished(conversation, pipeline.knowledge, past, reply, number)
+                case _:
+                    pass
+
+    def _frame(self, past: Any = None, newest: Any = None, status: str = "", box: Any = None) -> list[Any]:
+        kept = [gr.skip() if part is None else part for part in (past, newest)]
+        shown = [gr.skip(), gr.update(visible=False)]
+        examples: list[Any] = [gr.update(visible=False)] * self._examples
+        choices: list[Any] = [gr.update(visible=False)] * MAX_CHOICES
+        return [
+            *kept, f"<p>{escape(status)}</p>", gr.skip(), gr.update(interactive=True),
+            gr.skip() if box is None else box, *shown, *examples, *choices,
+        ]  # fmt: skip
+
+    def _finished(
+        self, conversation: Conversation, knowledge: Knowledge, past: str, reply: Reply, number: int
+    ) -> list[Any]:
+        conversation.remember(reply)
+        conversation.choices = choices_of(reply, knowledge)
+        frame = self._frame(past, turn_html(reply, knowledge, number=number))
+        spoken = "" if reply.outcome in (Outcome.EMERGENCY, Outcome.CRISIS) else reply.text
+        frame[3] = f'<p role="status">{escape(spoken)}</p>'
+        frame[4] = gr.update(interactive=False)
+        frame[6] = self.banner_html()
+        labels = [knowledge.answers[id_].title for id_ in conversation.choices]
+        buttons = [gr.update(value=label, visible=True) for label in labels]
+        frame[-MAX_CHOICES:] = buttons + [gr.update(visible=False)] * (MAX_CHOICES - len(buttons))
+        return frame
+
+
+def choices_of(reply: Reply, knowledge: Knowledge) -> tuple[str, ...]:
+    """Return the answers to offer as buttons: the candidates of "did you mean", or what the answer names."""
+    match reply.outcome:
+        case Outcome.DID_YOU_MEAN:
+            wanted = [citation.id for citation in reply.citations]
+        case Outcome.ANSWERED:
+            wanted = list(knowledge.answers[reply.citations[0].id].see_also)
+        case _:
+            wanted = []
+    return tuple(id_ for id_ in wanted if id_ in knowledge.answers)[:MAX_CHOICES]
+
+
+def _top_html(knowledge: Knowledge) -> str:
+    clinic, texts = knowledge.clinic, knowledge.texts
+    return (
+        f'<header><h1>{escape(clinic.name)}</h1><p class="notice">{escape(texts.software_notice)}</p>'
+        f'<p class="notice">{escape(clinic.welcome)}</p></header>'
+    )
+
+
+def _help_html(knowledge: Knowledge) -> str:
+    clinic = knowledge.clinic
+    return (
+        f"<p><strong>Emergency: call {escape(clinic.emergency_number)}.</strong> "
+        f"Talk to a person: {escape(clinic.phone)} ({escape(clinic.hours)})</p>"
+    )
