@@ -1,7 +1,7 @@
 """Runtime settings: one YAML file, every field with its unit and a safe default."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from platformdirs import user_data_path
@@ -24,7 +24,9 @@ class EngineSettings(Frozen):
     model: str = Field(default="", description="name or GGUF file; empty: what `healthfaq model use` chose, else embedded")
     lora: Path | None = Field(default=None, description="GGUF adapter laid over the model")
     urls: tuple[str, ...] = Field(default=(), description="OpenAI-compatible servers to use instead of a local model")
+    slots: int = Field(default=1, ge=1, le=1024, description="replies that each of these servers writes at once")
     remote_model: str = Field(default="default", description="model name sent to remote servers")
+    remote_options: dict[str, Any] = Field(default={}, description="further fields of each request to them")
     key_variable: str = Field(default="HEALTHFAQ_API_KEY", description="environment variable that holds their key")
     threads: int = Field(default=0, ge=0, le=256, description="CPU threads; 0: all cores")
     context_tokens: int = Field(default=2048, ge=512, le=131072)
@@ -33,7 +35,10 @@ class EngineSettings(Frozen):
     reply_timeout_s: float = Field(default=30, gt=0, description="a reply ends with its vetted text after so long")
     start_timeout_s: float = Field(default=60, gt=0)
     queue_length: int = Field(default=20, ge=0, description="replies that may wait for the model")
-    memory_limit_mib: int = Field(default=6000, ge=200, description="the model's process is restarted above this")
+    queue_per_patient: int = Field(default=1, ge=0, description="replies one patient may wait for at once; 0: no limit")
+    memory_limit_mib: int = Field(
+        default=0, ge=0, description="the model's process is restarted above this; 0: half more than at its start, and 512"
+    )
 
 
 class Settings(Frozen):

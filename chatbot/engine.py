@@ -1,0 +1,414 @@
+"""The Writer of the pipeline: drafts replies with any OpenAI-compatible server, on this machine or elsewhere.
+
+page → queue → HTTP → model: a stop, a closed tab or a deadline at any of these frees all that come after it.
+"""
+
+import asyncio
+import json
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from chatbot.errors import GenerationError, HealthFaqError
+from chatbot.llama_server import Endpoint, LlamaServer, ModelSpec
+from chatbot.models import ChosenModel, chosen_model
+from chatbot.prompting import MAX_REPLY_TOKENS, Message, build_messages
+from chatbot.queueing import FairQueue, Place
+from chatbot.remote import RemoteServers
+from chatbot.settings import EngineSettings
+
+SEED = 20261123
+LOOK_EVERY_S = 0.05
+PIECES_AHEAD = 32  # how far a server may run ahead of the reader
+MAX_PIECES = 4 * MAX_REPLY_TOKENS  # a server that ignores the limit is cut off here
+MAX_LINE_BYTES = 64 * 1024
+CONNECT_TIMEOUT_S = 3.0
+
+# What chat formats mark their turns with. In a patient's or a passage's text it is only ever an attack or an accident.
+_TURN_MARKS = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<\|?turn\|?>|<｜[^<>]{1,40}｜>", re.IGNORECASE
+)
+
+
+class Servers(Protocol):
+    """Where drafts can be had; see ``llama_server.py`` and ``remote.py``."""
+
+    def acquire(self, timeout_s: float, stopped: Callable[[], bool]) -> Endpoint:
+        """Return a server that should answer, or raise GenerationError."""
+
+    def release(self, endpoint: Endpoint, *, failed: bool = False) -> None:
+        """Give it back, and say whether it let us down."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class Engine:
+    """Drafts replies one after another for each slot of its servers (a Writer). Safe to use from many threads.
+
+    Args:
+        name: The model's name and sha256 prefix.
+        servers: Where drafts can be had.
+        places: The queue in front of them.
+        deadline_s: A draft that is not finished after so long fails.
+        model: The name sent to the servers.
+        control_tokens: Texts that the tokenizer would take for more than text.
+        options: Further fields of each request.
+        counts_tokens: Whether the servers have ``/extras/tokenize/count``.
+    """
+
+    def __init__(
+        self, name: str, servers: Servers, places: FairQueue, *, deadline_s: float = 30, model: str = "default",
+        control_tokens: Sequence[str] = (), options: dict[str, Any] | None = None, counts_tokens: bool = False,
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._servers = servers
+        self.places = places
+        self._deadline_s = deadline_s
+        self._request = {
+            "model": model, "stream": True, "temperature": 0, "seed": SEED, "max_tokens": MAX_REPLY_TOKENS, **(options or {})
+        }  # fmt: skip
+        self._control_tokens = _any_of(control_tokens)
+        self._counts_tokens = counts_tokens
+        self._count = lru_cache(maxsize=8192)(self._count_by_server)
+        self._http = _Http()
+
+    @property
+    def name(self) -> str | None:
+        """The model's name and sha256 prefix, or None when there is no model now."""
+        return None if self.unavailable else self._name
+
+    @property
+    def unavailable(self) -> str:
+        """Why there is no model now, in one line; empty when there is one or one is starting."""
+        if isinstance(self._servers, LlamaServer) and self._servers.state in ("unavailable", "closed"):
+            return self._servers.reason or self._servers.state
+        return ""
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens the text has for this model; a safe overestimate where nobody can say."""
+        if self._counts_tokens:
+            try:
+                return self._count(text)
+            except (GenerationError, httpx.HTTPError, ValueError, KeyError):
+                pass
+        return estimate_tokens(text)
+
+    def _count_by_server(self, text: str) -> int:
+        endpoint = self._servers.acquire(1.0, lambda: False)
+        try:
+            return int(self._http.post(endpoint, "/extras/tokenize/count", {"input": text})["count"])
+        finally:
+            self._servers.release(endpoint)
+
+    def draft(
+        self, messages: list[Message], stopped: Callable[[], bool], on_place: Callable[[int], None] | None = None,
+        *, patient: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        """Yield pieces of the model's text. It ends normally only when the model itself came to the end.
+
+        Args:
+            messages: What ``prompting.build_messages`` made.
+            stopped: Asked all the time; once it says True the draft ends with an error and the model is free.
+            on_place: Told how many replies come first, each time that changes; 0 when it is this one's turn.
+            patient: Whoever asks, for the limit on each.
+
+        Raises:
+            GenerationError: No place, no model, stopped, too slow, or whatever else leaves the text unfinished.
+        """
+        deadline = time.monotonic() + self._deadline_s
+        limits = _Limits(deadline, stopped)
+        request = {**self._request, "messages": self._as_mere_text(messages)}
+        with self.places.enter(patient=patient, patience_s=self._deadline_s) as place:
+            _wait(place, limits, on_place)
+            yield from self._written(request, limits)
+
+    def _as_mere_text(self, messages: list[Message]) -> list[Message]:
+        return [{**message, "content": self._without_marks(message["content"])} for message in messages]
+
+    def _without_marks(self, text: str) -> str:
+        text = _TURN_MARKS.sub(" ", text)
+        return self._control_tokens.sub(" ", text) if self._control_tokens else text
+
+    def _written(self, request: dict[str, Any], limits: "_Limits") -> Iterator[str]:
+        """Yield the text of the first server that finishes it, going on elsewhere where one breaks off."""
+        sent = ""
+        for _ in range(3):
+            endpoint = self._servers.acquire(limits.left_s, limits.stopped)
+            failed = False
+            try:
+                for piece in _beyond(sent, self._http.stream(endpoint, request, limits)):
+                    sent += piece
+                    yield piece
+                return
+            except _ServerFailed:
+                failed = True
+                if sent and not isinstance(self._servers, RemoteServers):
+                    raise
+            finally:
+                self._servers.release(endpoint, failed=failed)
+        raise GenerationError("no server finished the reply")
+
+    def close(self) -> None:
+        """End everything that was started for this writer."""
+        self._servers.close()
+        self._http.close()
+
+
+class Unavailable:
+    """A Writer without a model: every draft fails with the reason, and the page works with vetted text alone."""
+
+    name = None
+
+    def __init__(self, reason: str) -> None:
+        self.unavailable = reason
+
+    def count_tokens(self, text: str) -> int:
+        """Return a safe overestimate."""
+        return estimate_tokens(text)
+
+    def draft(
+        self, messages: list[Message], stopped: Callable[[], bool], on_place: Callable[[int], None] | None = None,
+        *, patient: str = "",
+    ) -> Iterator[str]:  # fmt: skip
+        """Raise the reason.
+
+        Raises:
+            GenerationError: Always.
+        """
+        raise GenerationError(self.unavailable)
+        yield ""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def start_writer(settings: EngineSettings, state: Path) -> Engine | Unavailable:
+    """Return the writer that the settings ask for. Never raises for a model that cannot be used, and never waits.
+
+    Args:
+        settings: How the model is run.
+        state: The folder where `healthfaq model use` recorded its choice.
+    """
+    try:
+        if settings.urls:
+            return _remote_engine(settings)
+        return local_engine(chosen_model(settings.model, settings.lora, state), settings)
+    except HealthFaqError as error:
+        return Unavailable(str(error))
+
+
+def local_engine(model: ChosenModel, settings: EngineSettings) -> Engine:
+    """Return an engine around a checked model file; its process starts in the background."""
+    spec = ModelSpec(
+        model.path, model.lora, settings.threads, settings.context_tokens, settings.batch_tokens, settings.memory_limit_mib
+    )
+    # Every prompt starts like one without passages.
+    warm_up = build_messages("", [])
+    servers = LlamaServer(spec, start_timeout_s=settings.start_timeout_s, warm_up=warm_up)
+    places = FairQueue(slots=1, length=settings.queue_length, per_patient=settings.queue_per_patient)
+    return Engine(
+        model.name, servers, places, deadline_s=settings.reply_timeout_s, control_tokens=model.control_tokens, counts_tokens=True
+    )
+
+
+def _remote_engine(settings: EngineSettings) -> Engine:
+    places = FairQueue(slots=1, length=settings.queue_length, per_patient=settings.queue_per_patient)
+    servers = RemoteServers(
+        settings.urls, key=os.environ.get(settings.key_variable, ""), slots=settings.slots, on_capacity=places.resize
+    )
+    name = f"{settings.remote_model} (remote)"
+    return Engine(
+        name, servers, places, deadline_s=settings.reply_timeout_s, model=settings.remote_model, options=settings.remote_options
+    )
+
+
+def estimate_tokens(text: str) -> int:
+    """Return a count that real tokenizers stay below for nearly all text: a third of its UTF-8 bytes, rounded up."""
+    return -(-len(text.encode()) // 3)
+
+
+def _any_of(texts: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(re.escape(text) for text in texts)) if texts else None
+
+
+def _wait(place: Place, limits: "_Limits", on_place: Callable[[int], None] | None) -> None:
+    told = None
+    while True:
+        turn = place.called.wait(0 if told is None else LOOK_EVERY_S)
+        before = 0 if turn else place.before
+        if on_place is not None and before != told:
+            on_place(before)
+        told = before
+        if turn:
+            return
+        limits.check()
+
+
+def _beyond(sent: str, pieces: Iterator[str]) -> Iterator[str]:
+    """Yield what comes after ``sent``, which the same prompt gave on another server.
+
+    Raises:
+        GenerationError: This server says something else.
+    """
+    again = ""
+    for piece in pieces:
+        if len(again) >= len(sent):
+            yield piece
+            continue
+        again += piece
+        if not (again.startswith(sent) or sent.startswith(again)):
+            raise GenerationError("another server went on differently")
+        if len(again) > len(sent):
+            yield again[len(sent) :]
+
+
+class _ServerFailed(GenerationError):
+    """This server let us down; another might not."""
+
+
+class _Limits:
+    """What ends a draft early."""
+
+    def __init__(self, deadline: float, stopped: Callable[[], bool]) -> None:
+        self.deadline = deadline
+        self.stopped = stopped
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def check(self) -> None:
+        """Raise GenerationError when the draft must end."""
+        if self.stopped():
+            raise GenerationError("stopped")
+        if self.left_s <= 0:
+            raise GenerationError("the model took too long")
+
+
+class _Http:
+    """Requests on an event loop of their own, so that each can be cancelled at any moment."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engine-http", daemon=True)
+        self._thread.start()
+        # No proxy of the environment: the loopback address is nobody else's business.
+        self._client = httpx.AsyncClient(
+            trust_env=False, follow_redirects=False,
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S, write=CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=None),
+        )  # fmt: skip
+
+    def post(self, endpoint: Endpoint, path: str, body: dict[str, Any], *, timeout_s: float = 2.0) -> dict[str, Any]:
+        """Return the JSON answer to a short request."""
+
+        async def ask() -> dict[str, Any]:
+            answer = await self._client.post(endpoint.url + path, json=body, headers=_headers(endpoint), timeout=timeout_s)
+            return dict(answer.raise_for_status().json())
+
+        return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()
+
+    def stream(self, endpoint: Endpoint, request: dict[str, Any], limits: _Limits) -> Iterator[str]:
+        """Yield the pieces of one reply.
+
+        Raises:
+            GenerationError: Stopped, too late, cut at the token limit, or (``_ServerFailed``) the server broke off.
+        """
+        pieces: queue.Queue[str | Exception | None] = queue.Queue(PIECES_AHEAD)
+        task: Future[None] = asyncio.run_coroutine_threadsafe(self._pump(endpoint, request, pieces), self._loop)
+        try:
+            while True:
+                limits.check()
+                try:
+                    piece = pieces.get(timeout=LOOK_EVERY_S)
+                except queue.Empty:
+                    continue
+                if piece is None:
+                    return
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+        finally:
+            task.cancel()
+
+    async def _pump(self, endpoint: Endpoint, request: dict[str, Any], pieces: "queue.Queue[str | Exception | None]") -> None:
+        end: Exception | None = None
+        try:
+            async for piece in self._pieces(endpoint, request):
+                await _put(pieces, piece)
+        except GenerationError as error:
+            end = error
+        except (httpx.HTTPError, OSError) as error:
+            end = _ServerFailed(f"the model's server broke off ({type(error).__name__})")
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            end = _ServerFailed("the model's server answered something else than a reply")
+        await _put(pieces, end)
+
+    async def _pieces(self, endpoint: Endpoint, request: dict[str, Any]):  # type: ignore[no-untyped-def]
+        url = f"{endpoint.url}/v1/chat/completions"
+        async with self._client.stream("POST", url, json=request, headers=_headers(endpoint)) as answer:
+            if answer.status_code != httpx.codes.OK:
+                error = _ServerFailed if answer.status_code >= 429 or answer.status_code in (401, 403, 404) else GenerationError
+                raise error(f"the model's server refused (status {answer.status_code})")
+            count = 0
+            async for event in _events(answer):
+                choice = event["choices"][0] if event["choices"] else {}
+                if text := choice.get("delta", {}).get("content"):
+                    if not isinstance(text, str):
+                        raise TypeError
+                    yield text
+                    count += 1
+                reason = choice.get("finish_reason")
+                if reason == "length" or count > MAX_PIECES:
+                    raise GenerationError("the reply was cut at its longest")
+                if reason:
+                    return
+            raise _ServerFailed("the reply broke off")
+
+    def close(self) -> None:
+        """End the loop; drafts under way fail."""
+
+        async def finish() -> None:
+            await self._client.aclose()
+
+        asyncio.run_coroutine_threadsafe(finish(), self._loop).result(timeout=5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+
+
+async def _put(pieces: "queue.Queue[str | Exception | None]", piece: str | Exception | None) -> None:
+    while True:
+        try:
+            return pieces.put_nowait(piece)
+        except queue.Full:  # the reader is slow, so the server must wait: back-pressure up to the model
+            await asyncio.sleep(0.01)
+
+
+async def _events(answer: httpx.Response):  # type: ignore[no-untyped-def]
+    """Yield the JSON of each server-sent event; a line without an end is refused, not collected."""
+    rest = b""
+    async for chunk in answer.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            raise ValueError("a line without end")
+        for line in lines:
+            if not line.startswith(b"data:"):
+                continue
+            if (content := line[5:].strip()) == b"[DONE]":
+                return
+            yield json.loads(content)
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    return {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
