@@ -6,24 +6,37 @@ beside them, so that a broken answer never hides a good one.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol
 
-import frontmatter
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, field_validator, model_validator
 
 from chatbot.errors import KnowledgeError, Problem
+from chatbot.knowledge_files import (
+    MAX_FILE_BYTES,
+    field_problems,
+    parse_yaml,
+    read_model,
+    read_text,
+    read_yaml,
+    shown_path,
+    split_head,
+)
 from chatbot.text import lead_paragraph, markdown_sentences, plain_text
 
-MAX_FILE_BYTES = 200_000
+__all__ = [
+    "Answer", "AnswerHead", "Clinic", "Filler", "Knowledge", "Review", "Source", "Strict", "Texts", "field_problems",
+    "filler", "load_knowledge", "parse_answer", "read_answer", "read_model", "read_text", "read_yaml",
+]  # fmt: skip
+
+MAX_CHECKS_BYTES = 10 * MAX_FILE_BYTES
+MAX_PROBLEMS_A_FILE = 20
 Audience = Literal["everyone", "adults", "children", "pregnancy", "older adults"]
 ReviewStatus = Literal["draft", "reviewed", "retired"]
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-ModelT = TypeVar("ModelT", bound=BaseModel)
 _ID_PART = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -54,12 +67,17 @@ class Review(Strict):
     def _a_review_is_signed(self) -> "Review":
         missing = [name for name in ("reviewer", "reviewed", "due") if not getattr(self, name)]
         if self.status == "reviewed" and missing:
-            raise ValueError(f"{', '.join(missing)} is empty; write who checked this text, when, and when it is due again")
+            names = ", ".join(missing)
+            raise ValueError(f"{names} is empty; write who checked this text, when, and when it is due again")
         return self
 
     def is_current(self, today: date) -> bool:
         """Say whether a clinician's review is in force on that day."""
         return self.status == "reviewed" and self.due is not None and today <= self.due
+
+    def is_overdue(self, today: date) -> bool:
+        """Say whether a review was in force once and is not any more on that day."""
+        return self.status == "reviewed" and not self.is_current(today)
 
 
 class AnswerHead(Strict):
@@ -189,31 +207,85 @@ class Knowledge:
         return any(answer.review.status != "reviewed" for answer in self.answers.values())
 
 
-def load_knowledge(root: Path, *, reviewed_only: bool = False, today: date | None = None) -> Knowledge:
+class Filler:
+    """Puts the clinic's facts into ``{placeholders}``; two are equal when they put in the same."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self._known = dict(known)
+
+    def __call__(self, text: str) -> str:
+        """Return the text, filled in.
+
+        Raises:
+            ValueError: It has a placeholder that ``clinic.yaml`` does not define; the message names it.
+        """
+        if unknown := sorted(set(PLACEHOLDER.findall(text)) - set(self._known)):
+            names = ", ".join(self._known)
+            raise ValueError(f"uses {{{unknown[0]}}}, which clinic.yaml does not define; known are: {names}")
+        return PLACEHOLDER.sub(lambda match: self._known[match.group(1)], text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Filler) and other._known == self._known
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._known.items()))
+
+
+def filler(clinic: Clinic) -> Filler:
+    """Return what puts this clinic's facts into ``{placeholders}``."""
+    return Filler(clinic.placeholders())
+
+
+class AnswerReader(Protocol):
+    """Reads every answer file of a knowledge folder; see ``read_answers`` and ``shelf.py``."""
+
+    def __call__(self, root: Path, fill: Filler, problems: list[Problem]) -> Iterable[Answer]:
+        """Return the answers, after noting what is wrong with their files."""
+
+
+def load_knowledge(
+    root: Path, *, reviewed_only: bool = False, today: date | None = None, previous: Knowledge | None = None,
+    read: AnswerReader | None = None,
+) -> Knowledge:  # fmt: skip
     """Read a knowledge folder.
 
     Args:
         root: The folder with ``clinic.yaml``, ``texts.yaml`` and ``answers/``.
         reviewed_only: Keep only answers whose review is in force.
         today: The day reviews are judged by; the present one when left out.
+        previous: Whose clinic facts and fixed texts stand in for files that cannot be used now.
+        read: How answer files are read; each one anew when left out.
 
     Raises:
-        KnowledgeError: ``clinic.yaml`` or ``texts.yaml`` cannot be used: without them no reply is safe.
+        KnowledgeError: There is no such folder; or ``clinic.yaml`` or ``texts.yaml`` cannot be used and there is
+            no previous one: without them no reply is safe.
     """
     if not root.is_dir():
         raise KnowledgeError([Problem(str(root), "", "there is no such folder; name one with --knowledge DIR")])
     problems: list[Problem] = []
-    clinic = read_model(root / "clinic.yaml", Clinic, root, problems)
-    texts = read_model(root / "texts.yaml", Texts, root, problems)
+    clinic = read_model(root / "clinic.yaml", Clinic, root, problems) or (previous.clinic if previous else None)
+    raw_texts = read_model(root / "texts.yaml", Texts, root, problems)
+    texts = _filled_texts(raw_texts, filler(clinic), problems) if raw_texts and clinic else None
+    texts = texts or (previous.texts if previous else None)
     if clinic is None or texts is None:
         raise KnowledgeError(problems)
-    fill = filler(clinic)
-    texts = _filled_texts(texts, fill, problems)
-    answers = {answer.id: answer for answer in _read_answers(root, fill, problems)}
+    answers = {answer.id: answer for answer in (read or read_answers)(root, filler(clinic), problems)}
     problems += _problems_between(answers)
+    today = today or date.today()
+    problems += [_overdue(answer) for answer in answers.values() if answer.review.is_overdue(today)]
     checks = tuple(_read_checks(root / "checks.yaml", root, problems))
-    served = {id_: a for id_, a in answers.items() if _is_served(a, reviewed_only, today or date.today())}
+    served = {id_: a for id_, a in answers.items() if _is_served(a, reviewed_only, today)}
     return Knowledge(root, clinic, texts, served, checks, tuple(problems))
+
+
+def _overdue(answer: Answer) -> Problem:
+    review = answer.review
+    return Problem(
+        f"answers/{answer.id}.md", "review.due",
+        f"was {review.due}; patients see that it is being reviewed. Have {review.reviewer} or another clinician check "
+        "it, then write the new dates",
+        "warning",
+    )  # fmt: skip
 
 
 def _is_served(answer: Answer, reviewed_only: bool, today: date) -> bool:
@@ -222,100 +294,47 @@ def _is_served(answer: Answer, reviewed_only: bool, today: date) -> bool:
     return answer.review.is_current(today) if reviewed_only else True
 
 
-def filler(clinic: Clinic) -> Callable[[str], str]:
-    """Return a function that puts the clinic's facts into ``{placeholders}``.
-
-    The function raises ValueError, naming the placeholder, for one that ``clinic.yaml`` does not define.
-    """
-    known = clinic.placeholders()
-
-    def fill(text: str) -> str:
-        if unknown := sorted(set(PLACEHOLDER.findall(text)) - set(known)):
-            raise ValueError(f"uses {{{unknown[0]}}}, which clinic.yaml does not define; known are: {', '.join(known)}")
-        return PLACEHOLDER.sub(lambda match: known[match.group(1)], text)
-
-    return fill
+def answer_paths(root: Path) -> list[Path]:
+    """Return every answer file of the folder, by name; hidden ones and those that begin with _ are left alone."""
+    return sorted(path for path in (root / "answers").rglob("*.md") if not path.name.startswith((".", "_")))
 
 
-def read_yaml(path: Path, root: Path, problems: list[Problem]) -> Any:
-    """Return the parsed file, or None after noting why it could not be read."""
-    text = read_text(path, root, problems)
-    if text is None:
-        return None
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problems.append(Problem(_shown(path, root), "", f"is not valid YAML: {_one_line(error)}"))
-        return None
-
-
-def read_text(path: Path, root: Path, problems: list[Problem]) -> str | None:
-    """Return the file's text, or None after noting why it could not be read."""
-    shown = _shown(path, root)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            problems.append(Problem(shown, "", f"is larger than {MAX_FILE_BYTES // 1000} kB; split it"))
-            return None
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        problems.append(Problem(shown, "", "is missing; add it (the README of the knowledge folder shows how)"))
-    except UnicodeDecodeError:
-        problems.append(Problem(shown, "", "is not UTF-8 text; save it as UTF-8"))
-    except OSError as error:
-        problems.append(Problem(shown, "", f"cannot be read: {error.strerror}"))
-    return None
-
-
-def read_model(path: Path, model: type[ModelT], root: Path, problems: list[Problem]) -> ModelT | None:
-    """Return the YAML file as a model, or None after noting every field that is wrong."""
-    before = len(problems)
-    content = read_yaml(path, root, problems)
-    if len(problems) > before:
-        return None
-    if not isinstance(content, dict):
-        problems.append(Problem(_shown(path, root), "", "must be a list of 'key: value' lines"))
-        return None
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        problems += field_problems(error, _shown(path, root))
-        return None
-
-
-def field_problems(error: ValidationError, path: str) -> list[Problem]:
-    """Return one problem a field, in words for staff."""
-    return [Problem(path, ".".join(map(str, row["loc"])) or "head", _message(row)) for row in error.errors()]
-
-
-def _message(row: Mapping[str, Any]) -> str:
-    match row["type"]:
-        case "missing":
-            return "is missing; add it"
-        case "extra_forbidden":
-            return "is not a known key; check its spelling or take it out"
-        case "too_short" | "string_too_short":
-            return "is empty; fill it in"
-        case "value_error":
-            return str(row["ctx"]["error"])
-        case _:
-            return f"{row['msg'][0].lower()}{row['msg'][1:]} (found {str(row['input'])[:60]!r})"
-
-
-def _read_answers(root: Path, fill: Callable[[str], str], problems: list[Problem]) -> Iterator[Answer]:
-    folder = root / "answers"
-    paths = sorted(path for path in folder.rglob("*.md") if not path.name.startswith((".", "_")))
+def read_answers(root: Path, fill: Filler, problems: list[Problem]) -> Iterator[Answer]:
+    """Yield every answer that can be read, after noting what is wrong with the others."""
+    paths = answer_paths(root)
     if not paths:
-        problems.append(Problem("answers", "", "holds no answer files (*.md); add one"))
+        problems.append(no_answers())
     for path in paths:
         if answer := read_answer(path, root, fill, problems):
             yield answer
 
 
-def read_answer(path: Path, root: Path, fill: Callable[[str], str], problems: list[Problem]) -> Answer | None:
+def no_answers() -> Problem:
+    """Return what is wrong with a knowledge folder without answers."""
+    return Problem("answers", "", "holds no answer files (*.md); add one")
+
+
+def read_answer(path: Path, root: Path, fill: Filler, problems: list[Problem]) -> Answer | None:
     """Return one answer, or None after noting everything that is wrong with its file."""
-    shown = _shown(path, root)
+    answer = parse_answer(path, root, problems)
+    return fill_answer(answer, fill, problems) if answer is not None else None
+
+
+def fill_answer(answer: Answer, fill: Filler, problems: list[Problem]) -> Answer | None:
+    """Return the answer with the clinic's facts in its text, or None after noting a placeholder nobody knows."""
+    try:
+        text = fill(answer.text)
+    except ValueError as error:
+        problems.append(Problem(f"answers/{answer.id}.md", "text", str(error)))
+        return None
+    return answer if text == answer.text else answer.model_copy(update={"text": text})
+
+
+def parse_answer(path: Path, root: Path, problems: list[Problem]) -> Answer | None:
+    """Return one answer with its placeholders as they stand in the file, or None after noting what is wrong."""
+    shown = shown_path(path, root)
     id_ = path.relative_to(root / "answers").with_suffix("").as_posix()
-    if not all(_ID_PART.fullmatch(part) for part in id_.split("/")) or "/" not in id_:
+    if not is_answer_id(id_):
         problems.append(
             Problem(shown, "file name", "must be answers/<topic>/<name>.md in small letters, digits and hyphens")
         )
@@ -323,34 +342,40 @@ def read_answer(path: Path, root: Path, fill: Callable[[str], str], problems: li
     text = read_text(path, root, problems)
     if text is None:
         return None
-    try:
-        post = frontmatter.loads(text)
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        problems.append(Problem(shown, "", f"the head between the --- lines is not valid YAML: {_one_line(error)}"))
+    parts = split_head(text)
+    if parts is None:
+        mend = "begin with a --- line, 'key: value' lines and another --- line"
+        problems.append(Problem(shown, "", f"has no head; {mend}"))
         return None
-    try:
-        head = AnswerHead.model_validate(post.metadata)
-        body = fill(post.content.strip())
-    except ValidationError as error:
-        problems += field_problems(error, shown)
-        return None
-    except ValueError as error:
-        problems.append(Problem(shown, "text", str(error)))
-        return None
+    head, body, first_line = parts
+    found: list[Problem] = []
     if not lead_paragraph(body):
-        problems.append(Problem(shown, "text", "has no opening paragraph; start with two or three plain sentences"))
-        return None
-    return Answer(id=id_, text=body, **dict(head))
+        found.append(Problem(shown, "text", "has no opening paragraph; start with two or three plain sentences"))
+    fields: dict[str, Any] = {}
+    try:
+        fields = dict(AnswerHead.model_validate(parse_yaml(head, first_line=first_line)))
+    except ValidationError as error:
+        found += field_problems(error, shown)
+    except ValueError as error:
+        found.append(Problem(shown, "head", str(error)))
+    problems += found[:MAX_PROBLEMS_A_FILE]
+    # The head has been validated field by field; doing it again would double the time a large folder takes.
+    return None if found else Answer.model_construct(id=id_, text=body, **fields)
+
+
+def is_answer_id(text: str) -> bool:
+    """Say whether this can be an answer's id: ``<topic>/<name>``."""
+    return "/" in text and all(_ID_PART.fullmatch(part) for part in text.split("/"))
 
 
 def _read_checks(path: Path, root: Path, problems: list[Problem]) -> Iterator[AcceptanceQuestion]:
     if not path.exists():
         return
-    rows = read_yaml(path, root, problems)
+    rows = read_yaml(path, root, problems, max_bytes=MAX_CHECKS_BYTES)
     if rows is None:
         return
     if not isinstance(rows, list):
-        problems.append(Problem(_shown(path, root), "", "must be a list of '- question: …' entries"))
+        problems.append(Problem(shown_path(path, root), "", "must be a list of '- question: …' entries"))
         return
     for number, row in enumerate(rows, 1):
         try:
@@ -358,18 +383,19 @@ def _read_checks(path: Path, root: Path, problems: list[Problem]) -> Iterator[Ac
         except ValidationError as error:
             problems += [
                 Problem(found.path, f"entry {number}, {found.field}", found.message)
-                for found in field_problems(error, _shown(path, root))
+                for found in field_problems(error, shown_path(path, root))
             ]
 
 
-def _filled_texts(texts: Texts, fill: Callable[[str], str], problems: list[Problem]) -> Texts:
+def _filled_texts(texts: Texts, fill: Filler, problems: list[Problem]) -> Texts | None:
     try:
         return Texts.model_validate(_filled(texts.model_dump(), fill))
     except ValueError as error:
-        raise KnowledgeError([*problems, Problem("texts.yaml", "", str(error))]) from error
+        problems.append(Problem("texts.yaml", "", str(error)))
+        return None
 
 
-def _filled(node: Any, fill: Callable[[str], str]) -> Any:
+def _filled(node: Any, fill: Filler) -> Any:
     match node:
         case str():
             return fill(node)
@@ -393,11 +419,3 @@ def _problems_between(answers: Mapping[str, Answer]) -> Iterable[Problem]:
             if key in asked:
                 yield Problem(path, "questions", f"{question!r} stands in {asked[key]} too; keep it in one")
             asked.setdefault(key, f"answers/{answer.id}.md")
-
-
-def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
