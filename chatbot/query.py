@@ -1,0 +1,163 @@
+"""What a patient is asking: the question inside a long message, and what a follow-up leans on. No model."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from chatbot.reply import Turn
+from chatbot.words import content_words, expand_short_forms, fold, lexicon, stem, words_of
+
+SHORT_WORDS = 14  # a message of so few words is searched as it stands
+LONGEST_SHORT = 40  # words kept of a long one
+_SENTENCE = re.compile(r"[^.!?\n;]+[.!?\n;]*")
+_BREAK = re.compile(
+    r",\s+|\s+-+\s+|\s+(?=(?:but|so|because|and i|and my|and is|and how|and what|wondering|how (?:do|can|long|often"
+    r"|much|soon|to)|what (?:is|are|should|can|do)|should i|can i|is it|is there|are there|do i"
+    r"|when (?:do|should|can))\b)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is searched for one message."""
+
+    text: str  # the whole message, short forms written out and misspelt words mended
+    short: str  # the question found in it; the same as ``text`` for a short message
+    earlier: str = ""  # the earlier question it leans on, when it cannot be understood alone
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The texts to search with, each once: whole, then short; with the earlier question in front."""
+        texts = (self.text, self.short)
+        if self.earlier:
+            texts = (f"{self.earlier} {self.short}", f"{self.earlier} {self.short}")
+        return tuple(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    text: str
+    place: int
+    asks: float  # how much it looks like a question
+    mass: float  # how much it says, by the rarity of its words
+
+
+def understand(
+    message: str, history: Sequence[Turn], *, weight: Callable[[str], float], mend: Callable[[str], str]
+) -> Query:
+    """Return what to search for.
+
+    Args:
+        message: The patient's words, cleaned.
+        history: Earlier turns, oldest first; used only when the message cannot stand alone.
+        weight: How telling a stem is (its inverse document frequency), 0 or more.
+        mend: Returns a text with its misspelt words replaced.
+    """
+    text = mend(expand_short_forms(message))
+    short = shorten(text, weight)
+    earlier = ""
+    if leans_on_history(text):
+        earlier = _earlier_question(history, weight=weight, mend=mend)
+    return Query(text, short, earlier)
+
+
+def shorten(text: str, weight: Callable[[str], float]) -> str:
+    """Return the question inside a message, at most about 40 words; a short message comes back without its opening."""
+    if len(text.split()) <= SHORT_WORDS:
+        return without_lead_in(text) or text
+    clauses = [_scored(clause, place, weight) for place, clause in enumerate(_clauses(text))]
+    clauses = [clause for clause in clauses if clause.mass > 0]
+    if not clauses:
+        return text
+    best = max(clauses, key=lambda clause: (clause.asks + 0.25 * min(clause.mass, 12.0), -clause.place))
+    chosen = [best]
+    if best.mass < _enough_mass(clauses):
+        rest = [clause for clause in clauses if clause is not best]
+        chosen += sorted(rest, key=lambda clause: (-clause.mass, clause.place))[:1]
+    words: list[str] = []
+    for clause in sorted(chosen, key=lambda clause: clause.place):
+        words += without_lead_in(clause.text).split()
+    return " ".join(words[:LONGEST_SHORT]) or text
+
+
+def _enough_mass(clauses: Sequence[_Clause]) -> float:
+    return 0.6 * max(clause.mass for clause in clauses)
+
+
+def _clauses(text: str) -> list[str]:
+    clauses = []
+    for sentence in _SENTENCE.findall(text):
+        if len(sentence.split()) <= 16:
+            clauses.append(sentence.strip())
+            continue
+        pieces = [piece.strip() for piece in _BREAK.split(sentence) if piece and piece.strip()]
+        merged: list[str] = []
+        for piece in pieces:
+            if merged and len(merged[-1].split()) < 4:
+                merged[-1] = f"{merged[-1]} {piece}"
+            else:
+                merged.append(piece)
+        clauses += merged
+    return [clause for clause in clauses if clause]
+
+
+def _scored(clause: str, place: int, weight: Callable[[str], float]) -> _Clause:
+    words = lexicon()
+    opened = without_lead_in(clause)
+    folded = f" {' '.join(words_of(opened))} "
+    asks = 0.0
+    if clause.rstrip().endswith("?"):
+        asks += 2.0
+    if any(folded.startswith(f" {cue} ") for cue in words.question_cues):
+        asks += 1.5
+    elif any(f" {cue} " in folded for cue in words.question_cues):
+        asks += 0.7
+    if opened != clause:
+        asks += 0.5
+    if any(f" {phrase} " in f" {' '.join(words_of(clause))} " for phrase in words.chatter):
+        asks -= 2.0
+    mass = sum(weight(s) for s in dict.fromkeys(stem(word) for word in content_words(opened)))
+    return _Clause(clause, place, asks, mass)
+
+
+def without_lead_in(text: str) -> str:
+    """Return the text without openings that say nothing ("Hi, I was wondering…"), at most three of them."""
+    for _ in range(3):
+        folded = fold(text)
+        opening = next((o for o in _openings() if re.match(rf"{re.escape(o)}\b[\s,:.!-]*", folded)), None)
+        if opening is None:
+            break
+        match = re.match(rf"{re.escape(opening)}\b[\s,:.!-]*", folded)
+        rest = text[match.end() :] if match else text
+        if not rest.strip():
+            break
+        text = rest
+    return text.strip()
+
+
+def _openings() -> list[str]:
+    return sorted(lexicon().lead_ins, key=len, reverse=True)
+
+
+def leans_on_history(text: str) -> bool:
+    """Say whether a message cannot be understood alone: it names no subject of its own."""
+    words = words_of(text)
+    if not words or len(words) > SHORT_WORDS:
+        return False
+    known = lexicon()
+    subject = [w for w in content_words(text) if w not in known.general and w not in known.pronouns]
+    folded = f"{' '.join(words)} "
+    opens = any(folded.startswith(f"{opening} ") for opening in known.follow_up_openings)
+    points = any(word in known.pronouns for word in words)
+    return not subject and (opens or points or len(words) <= 6)
+
+
+def _earlier_question(history: Sequence[Turn], *, weight: Callable[[str], float], mend: Callable[[str], str]) -> str:
+    """Return the patient's last question that stood alone, shortened; empty when there is none."""
+    for turn in reversed(history):
+        if turn.role == "user":
+            text = mend(expand_short_forms(turn.text))
+            if not leans_on_history(text):
+                return shorten(text, weight)
+    return ""
