@@ -179,14 +179,15 @@ class Pipeline:
         )
         shown = clock.mark(shown, "first_text")
         yield Shown(shown)
+        dropped = 0
         if mode == "guided" and self.writer is not None and not stopped():
             for event in self._worded(shown, decision, message, self.writer, stopped):
                 if isinstance(event, Shown):
                     shown = event.reply
                 elif isinstance(event, Dropped):
-                    shown = replace(shown, dropped=shown.dropped + 1)
+                    dropped += 1
                 yield event
-        yield from self._finish(clock, shown, decision)
+        yield from self._finish(clock, replace(shown, dropped=dropped), decision)
 
     def _worded(
         self, shown: Reply, decision: Decision, message: str, writer: Writer, stopped: Callable[[], bool]

@@ -91,6 +91,7 @@ class Reply:
         order = ("id", "question", "outcome", "text", "sentences", "citations", "hits", "dropped")
         order += ("red_flag", "model", "timings_ms")
         fields["outcome"] = self.outcome.value
+        fields |= {name: list(fields[name]) for name in ("sentences", "citations", "hits")}
         fields["timings_ms"] = {name: round(ms, 2) for name, ms in fields["timings_ms"].items()}
         return {name: fields[name] for name in order}
 

@@ -4,36 +4,59 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from chatbot.reply import Reply, Turn
 
 MAX_TURNS_REMEMBERED = 50
 
 
-@dataclass(slots=True)
 class Conversation:
-    """The turns of one tab, and the flag that stops the turn being written now."""
+    """The turns of one tab. A turn that a newer one overtakes is stopped, and what it had shown is kept."""
 
-    replies: list[Reply] = field(default_factory=list)
-    choices: tuple[str, ...] = ()  # answer ids behind the buttons on show
-    stop: threading.Event = field(default_factory=threading.Event)
-    last_used_s: float = 0.0
+    def __init__(self) -> None:
+        self.choices: tuple[str, ...] = ()  # answer ids behind the buttons on show
+        self.last_used_s = 0.0
+        self._replies: list[Reply] = []
+        self._unfinished: Reply | None = None
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
 
-    def begin_turn(self) -> threading.Event:
-        """Stop the turn that is still being written, if any, and return the new turn's stop flag."""
-        self.stop.set()
-        self.stop = threading.Event()
-        return self.stop
+    def begin_turn(self) -> tuple[threading.Event, tuple[Reply, ...]]:
+        """Stop the turn that is still being written, if any; return the new one's stop flag and all before it."""
+        with self._lock:
+            self._stop.set()
+            self._stop = threading.Event()
+            self._keep(self._unfinished)
+            self._unfinished = None
+            return self._stop, tuple(self._replies)
 
-    def remember(self, reply: Reply) -> None:
-        """Add a finished turn; the oldest are let go so that a long day cannot fill the memory."""
-        self.replies.append(reply)
-        del self.replies[:-MAX_TURNS_REMEMBERED]
+    def show(self, turn: threading.Event, reply: Reply, *, finished: bool = False) -> bool:
+        """Note what the turn has shown so far; False when a newer turn has taken its place."""
+        with self._lock:
+            if turn is not self._stop:
+                return False
+            self._unfinished = None if finished else reply
+            if finished:
+                self._keep(reply)
+            return True
 
-    def history(self) -> tuple[Turn, ...]:
-        """Return the conversation as the pipeline takes it, oldest first."""
-        return history_of(self.replies)
+    def stop(self) -> None:
+        """End the turn that is being written; what it has shown stays."""
+        self._stop.set()
+
+    def forget(self) -> None:
+        """Stop what is being written and drop every word."""
+        with self._lock:
+            self._stop.set()
+            self._stop = threading.Event()
+            self._unfinished = None
+            self._replies.clear()
+            self.choices = ()
+
+    def _keep(self, reply: Reply | None) -> None:
+        if reply is not None:
+            self._replies.append(reply)
+            del self._replies[:-MAX_TURNS_REMEMBERED]  # a long day must not fill the memory
 
 
 def history_of(replies: Sequence[Reply]) -> tuple[Turn, ...]:
@@ -68,8 +91,9 @@ class Sessions:
     def forget(self, session_id: str) -> None:
         """Stop what is being written for this tab and drop every word of it."""
         with self._lock:
-            if conversation := self._conversations.pop(session_id, None):
-                conversation.stop.set()
+            conversation = self._conversations.pop(session_id, None)
+        if conversation is not None:
+            conversation.forget()
 
     def __len__(self) -> int:
         return len(self._conversations)
@@ -80,4 +104,4 @@ class Sessions:
             oldest = next(iter(self._conversations.values()))
             if len(self._conversations) <= self._most and oldest.last_used_s >= oldest_allowed_s:
                 return
-            self._conversations.popitem(last=False)[1].stop.set()
+            self._conversations.popitem(last=False)[1].forget()

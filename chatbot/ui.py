@@ -12,12 +12,12 @@ from chatbot.cards import turn_html
 from chatbot.knowledge import Knowledge
 from chatbot.pipeline import MAX_MESSAGE_CHARS, Finished, Mode, Pipeline, Shown, Working
 from chatbot.reply import Outcome, Reply
-from chatbot.sessions import Conversation, Sessions
+from chatbot.sessions import Conversation, Sessions, history_of
 
 MAX_CHOICES = 3
 MAX_EXAMPLES = 4
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-STAGES = {"searching": "Looking through the clinic's answers …", "writing": "Writing a short reply …"}
+STAGES = {"writing": "Writing a short reply …"}
 # The newest question is brought to the top of the window; nothing is stored in the browser.
 SHOW_NEWEST = "() => { const t = document.querySelectorAll('.turn'); t.length && t[t.length-1].scrollIntoView(); }"
 
@@ -34,7 +34,7 @@ def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
     with gr.Blocks(title=knowledge.clinic.name, analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
         gr.HTML(_top_html(knowledge), elem_id="top", padding=False)
         gr.HTML(_help_html(knowledge), elem_id="help-bar", padding=False)
-        banner = gr.HTML(page.banner_html, elem_id="banner", padding=False)
+        banner = gr.HTML(page.banner_html(), elem_id="banner", padding=False)
         past = gr.HTML("", elem_id="past", padding=False)
         newest = gr.HTML("", elem_id="newest", padding=False)
         choices = [gr.Button("", visible=False, elem_classes="choice", elem_id=f"choice-{n}") for n in range(MAX_CHOICES)]
@@ -43,7 +43,7 @@ def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
         examples_label = gr.HTML("<p>For example:</p>", padding=False)
         examples = [gr.Button(text, elem_classes="example", size="sm") for text in example_questions(knowledge)]
         box = gr.Textbox(
-            label="Your question", placeholder="Type your question here", lines=2, max_lines=6,
+            label="Your question", placeholder="Type your question here", lines=1, max_lines=6,
             max_length=MAX_MESSAGE_CHARS, elem_id="question", autofocus=False,
         )
         with gr.Row():
@@ -105,7 +105,7 @@ class _Page:
 
     def stop(self, request: gr.Request) -> None:
         """End the turn that is being written; what is shown stays."""
-        self._sessions.get(str(request.session_hash)).stop.set()
+        self._sessions.get(str(request.session_hash)).stop()
 
     def clear(self, request: gr.Request) -> list[Any]:
         """Forget the conversation and show an empty page."""
@@ -129,41 +129,44 @@ class _Page:
 
     def _turn(self, conversation: Conversation, question: str, chosen: str | None) -> Iterator[list[Any]]:
         pipeline = self._current()
-        stop = conversation.begin_turn()
-        number = len(conversation.replies)
-        past = "".join(turn_html(r, pipeline.knowledge, number=n) for n, r in enumerate(conversation.replies))
-        events = pipeline.ask(
-            question, conversation.history(), mode=self._mode, chosen=chosen, stopped=stop.is_set
-        )
-        stage = ""
-        for event in events:
+        turn, before = conversation.begin_turn()
+        past = "".join(turn_html(reply, pipeline.knowledge, number=n) for n, reply in enumerate(before))
+        stage, started = "", False
+        for event in pipeline.ask(question, history_of(before), mode=self._mode, chosen=chosen, stopped=turn.is_set):
             match event:
-                case Working(stage=name):
-                    stage = STAGES[name]
-                    if name == "writing":
-                        yield self._frame(status=stage)
+                case Working(stage="writing"):
+                    stage = STAGES["writing"]
                 case Shown(reply=reply):
-                    yield self._frame(past, turn_html(reply, pipeline.knowledge, number=number), stage, box="")
+                    if not conversation.show(turn, reply):
+                        return  # a newer question has taken this turn's place on the page
+                    newest = turn_html(reply, pipeline.knowledge, number=len(before))
+                    yield self._frame(past, newest, stage, clear_box=not started)
+                    started = True
+                    continue
                 case Finished(reply=reply):
-                    if conversation.stop is stop:  # neither cleared nor overtaken meanwhile
-                        yield self._finished(conversation, pipeline.knowledge, past, reply, number)
+                    if conversation.show(turn, reply, finished=True):
+                        yield self._finished(conversation, pipeline.knowledge, past, reply, len(before))
+                    return
                 case _:
-                    pass
+                    continue
+            yield self._frame(status=stage)
 
-    def _frame(self, past: Any = None, newest: Any = None, status: str = "", box: Any = None) -> list[Any]:
+    def _frame(
+        self, past: str | None = None, newest: str | None = None, status: str = "", *, clear_box: bool = False
+    ) -> list[Any]:
         kept = [gr.skip() if part is None else part for part in (past, newest)]
+        box = "" if clear_box else gr.skip()  # once only: the patient may be typing the next question
         shown = [gr.skip(), gr.update(visible=False)]
         examples: list[Any] = [gr.update(visible=False)] * self._examples
         choices: list[Any] = [gr.update(visible=False)] * MAX_CHOICES
         return [
             *kept, f"<p>{escape(status)}</p>", gr.skip(), gr.update(interactive=True),
-            gr.skip() if box is None else box, *shown, *examples, *choices,
+            box, *shown, *examples, *choices,
         ]  # fmt: skip
 
     def _finished(
         self, conversation: Conversation, knowledge: Knowledge, past: str, reply: Reply, number: int
     ) -> list[Any]:
-        conversation.remember(reply)
         conversation.choices = choices_of(reply, knowledge)
         frame = self._frame(past, turn_html(reply, knowledge, number=number))
         spoken = "" if reply.outcome in (Outcome.EMERGENCY, Outcome.CRISIS) else reply.text
