@@ -1,0 +1,50 @@
+"""Conversations of open tabs: kept apart, stopped, forgotten."""
+
+import pytest
+
+from chatbot.reply import Outcome, Reply
+from chatbot.sessions import Sessions
+
+pytestmark = pytest.mark.unit
+
+
+def reply(text):
+    return Reply(question=f"{text}?", outcome=Outcome.ANSWERED, text=text)
+
+
+def test_two_tabs_never_see_each_others_words():
+    sessions = Sessions()
+    turn, _ = sessions.get("a").begin_turn()
+    sessions.get("a").show(turn, reply("mine"), finished=True)
+    assert sessions.get("b").begin_turn()[1] == ()
+    assert [r.text for r in sessions.get("a").begin_turn()[1]] == ["mine"]
+
+
+def test_a_newer_turn_stops_the_older_and_keeps_what_it_had_shown():
+    conversation = Sessions().get("a")
+    old, _ = conversation.begin_turn()
+    assert conversation.show(old, reply("half"))
+    _, before = conversation.begin_turn()
+    assert old.is_set()
+    assert [r.text for r in before] == ["half"]
+    assert not conversation.show(old, reply("half and more"))
+
+
+def test_forgetting_drops_every_word_and_ends_the_turn():
+    sessions = Sessions()
+    conversation = sessions.get("a")
+    turn, _ = conversation.begin_turn()
+    conversation.show(turn, reply("secret"))
+    sessions.forget("a")
+    assert turn.is_set()
+    assert not conversation.show(turn, reply("secret"), finished=True)
+    assert sessions.get("a").begin_turn()[1] == ()
+
+
+def test_idle_tabs_are_forgotten():
+    now = [0.0]
+    sessions = Sessions(idle_s=10, now_s=lambda: now[0])
+    sessions.get("a")
+    now[0] = 11
+    sessions.get("b")
+    assert len(sessions) == 1
