@@ -5,6 +5,7 @@ beside them, so that a broken answer never hides a good one.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge_files import (
     MAX_FILE_BYTES,
     field_problems,
+    files_below,
     parse_yaml,
     read_model,
     read_text,
@@ -294,18 +296,19 @@ def _is_served(answer: Answer, reviewed_only: bool, today: date) -> bool:
     return answer.review.is_current(today) if reviewed_only else True
 
 
-def answer_paths(root: Path) -> list[Path]:
-    """Return every answer file of the folder, by name; hidden ones and those that begin with _ are left alone."""
-    return sorted(path for path in (root / "answers").rglob("*.md") if not path.name.startswith((".", "_")))
+def answer_files(root: Path) -> list[tuple[str, os.stat_result]]:
+    """Return every answer file of the folder with its status, by name."""
+    found = [file for file in files_below(root / "answers") if file[0].endswith(".md")]
+    return sorted(found, key=lambda file: Path(file[0]).parts)
 
 
 def read_answers(root: Path, fill: Filler, problems: list[Problem]) -> Iterator[Answer]:
     """Yield every answer that can be read, after noting what is wrong with the others."""
-    paths = answer_paths(root)
-    if not paths:
+    files = answer_files(root)
+    if not files:
         problems.append(no_answers())
-    for path in paths:
-        if answer := read_answer(path, root, fill, problems):
+    for path, _ in files:
+        if answer := read_answer(Path(path), root, fill, problems):
             yield answer
 
 

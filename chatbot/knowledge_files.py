@@ -2,7 +2,7 @@
 
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,27 @@ _HEADS = frontmatter.YAMLHandler()
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where it is there
 _SHORT = reprlib.Repr()  # a few aliases in a YAML file can stand for more text than the machine can hold
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
+
+
+def files_below(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every file below the folder with its status, but nothing hidden and nothing whose name begins with _.
+
+    What vanishes meanwhile is left out, and links to folders are not followed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith((".", "_")):
+                    continue
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        yield from files_below(entry.path)
+                    else:
+                        yield entry.path, entry.stat()
+                except OSError:
+                    continue
+    except OSError:
+        return
 
 
 def read_text(path: Path, root: Path, problems: list[Problem], *, max_bytes: int = MAX_FILE_BYTES) -> str | None:
