@@ -1,0 +1,279 @@
+"""A sentence as the words that matter, each with what governs it: negation, modality, condition, place.
+
+This is a shallow reading with a fixed set of cues, not grammar. Both texts of a comparison are read the same
+way, so that a slip of the reading mostly shows as a difference, and a difference means that a sentence is dropped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from chatbot.quantities import Quantity, read_quantities
+from chatbot.wording import Wording, raw_words, stem, wording
+
+_STOPS = (".", "!", "?", ";")
+_JOINS = ("and", "or", "nor", "but", ",", "(", ")", ":", "then")
+_SUBJECTS = ("you", "it", "they", "we", "he", "she", "i", "your", "this", "these", "there")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One word or amount that says something."""
+
+    key: str  # what it is compared by
+    word: str  # as written, for reasons
+    quantity: Quantity | None
+    sentence: int  # number of its sentence in the text, from 0
+    segment: int  # number of its piece between joins, from 0
+    group: int  # number of its condition, or -1 in the main clause
+    condition: str  # class of that condition, or empty
+    negated: bool
+    modality: str
+    light: bool = False
+
+    @property
+    def is_audience(self) -> bool:
+        """Say whether the word tells who the sentence is about."""
+        return self.key.startswith("audience:")
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """A word such as "usually" or "only", and where it stands."""
+
+    name: str
+    segment: int
+    before: int  # index of the next term
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece between joins. ``opened_by`` is the join or marker before it."""
+
+    sentence: int
+    group: int
+    opened_by: str
+    narrows: bool = False  # opened by who, with, without: tells which one is meant
+    bracketed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text read: its terms, pieces and hedges, in order."""
+
+    terms: tuple[Term, ...]
+    segments: tuple[Segment, ...]
+    hedges: tuple[Hedge, ...]
+    has_avoid: bool
+    begins_with_pronoun: bool
+    has_verb: bool
+
+
+@lru_cache(maxsize=8192)
+def read(text: str) -> Reading:
+    """Return the reading of one or a few sentences."""
+    return _Reader(read_quantities(raw_words(text)), wording()).read()
+
+
+@dataclass
+class _State:
+    """What governs the next word."""
+
+    sentence: int = 0
+    group: int = -1
+    condition: str = ""
+    fronted: bool = False
+    negated: bool = False
+    subject_negated: bool = False
+    modality: str = ""
+    instruction: bool = False
+    at_clause_start: bool = True
+    bracketed: bool = False
+    outer: tuple[int, str] = field(default=(-1, ""))
+
+
+class _Reader:
+    def __init__(self, parts: Sequence[str | Quantity], known: Wording) -> None:
+        self.parts = list(parts)
+        self.known = known
+        self.state = _State()
+        self.terms: list[Term] = []
+        self.segments: list[Segment] = [Segment(0, -1, "")]
+        self.hedges: list[Hedge] = []
+        self.groups = 0
+        self.fronted_ends = -1
+
+    def read(self) -> Reading:
+        if self._at(0) in self.known.openers:
+            self.state.fronted, self.fronted_ends = True, self._end_of_fronted(0)
+        for place, part in enumerate(self.parts):
+            if isinstance(part, Quantity):
+                self._add(str(part), f"quantity:{part}", part)
+            else:
+                self._take(part, place)
+        words = [part for part in self.parts if isinstance(part, str)]
+        return Reading(
+            terms=tuple(self.terms),
+            segments=tuple(self.segments),
+            hedges=tuple(self.hedges),
+            has_avoid=any(word in ("avoid", "avoids", "avoiding") for word in words),
+            begins_with_pronoun=bool(words)
+            and words[0] in ("it", "they", "this", "these", "those", "that", "he", "she"),
+            has_verb=self._has_verb(words),
+        )
+
+    def _take(self, word: str, place: int) -> None:
+        known, state = self.known, self.state
+        if word in _STOPS:
+            self.state = _State(sentence=state.sentence + 1)
+            self._open(word)
+        elif word in _JOINS:
+            self._join(word, place)
+        elif (condition := known.conditions.get(word)) and not self._is_after_amount(place):
+            self._condition(condition, word, place)
+        elif word in known.reasons:
+            self.groups += 1
+            self._govern(self.groups, "because")
+            self._open(word)
+        elif word in known.relatives:
+            state.modality, state.negated, state.subject_negated = "", word == "without", False
+            self._open(word, narrows=True)
+        elif word in known.negations:
+            self._negate(word)
+        elif word in known.modalities:
+            state.modality = known.modalities[word]
+            state.negated, state.at_clause_start = state.subject_negated, False
+        elif word in known.hedges:
+            self.hedges.append(Hedge(known.hedges[word], len(self.segments) - 1, len(self.terms)))
+        else:
+            self._word(word, place)
+
+    def _word(self, word: str, place: int) -> None:
+        known, state = self.known, self.state
+        if state.at_clause_start and word in known.imperatives and not self._is_noun_here(place):
+            state.modality, state.instruction = "should", True
+        if word not in ("please", "also", "do", "then", "not", "first", "to"):
+            state.at_clause_start = False
+        if word in known.audiences or (word not in known.closed and word not in known.neutral and word[0] != "$"):
+            self._add(word, known.key(word), None, light=word in known.light_verbs)
+
+    def _is_noun_here(self, place: int) -> bool:
+        """Say whether an instruction's word is a subject here: "Exercise can help", "Rest is best"."""
+        following = self._at(place + 1)
+        return following in ("is", "are", "was", "does", "helps") or (
+            following in self.known.modalities and following not in ("will",)
+        )
+
+    def _add(self, word: str, key: str, quantity: Quantity | None, *, light: bool = False) -> None:
+        state = self.state
+        self.terms.append(
+            Term(
+                key, word, quantity, state.sentence, len(self.segments) - 1, state.group, state.condition,
+                state.negated, "" if state.modality == "will" else state.modality, light,
+            )
+        )  # fmt: skip
+        state.at_clause_start = False
+
+    def _negate(self, word: str) -> None:
+        state = self.state
+        if word in ("avoid", "avoids", "avoiding") and state.at_clause_start:
+            state.modality, state.instruction = "should", True
+        if word in ("stop", "quit") and state.at_clause_start:
+            state.modality, state.instruction = "should", True
+        if word in ("no", "nobody", "none", "nothing", "neither"):
+            state.subject_negated = True
+        if word == "never":
+            self.hedges.append(Hedge("never", len(self.segments) - 1, len(self.terms)))
+        state.negated = not state.negated if word not in ("nor", "neither") else True
+
+    def _condition(self, condition: str, word: str, place: int) -> None:
+        self.groups += 1
+        fronted = self._at_sentence_start(place)
+        self._govern(self.groups, "if" if condition == "when" else condition)
+        self.state.fronted = fronted
+        if fronted:
+            self.fronted_ends = self._end_of_fronted(place)
+        self._open(word)
+
+    def _govern(self, group: int, condition: str) -> None:
+        state = self.state
+        self.state = _State(sentence=state.sentence, group=group, condition=condition, bracketed=state.bracketed)
+        self.state.at_clause_start = False
+
+    def _join(self, word: str, place: int) -> None:
+        state = self.state
+        if state.fronted and place == self.fronted_ends:
+            self.state = _State(sentence=state.sentence)
+        elif word == "(":
+            state.bracketed = True
+        elif word == ")":
+            self._open(word)
+            state.bracketed = False
+            return
+        elif word == ":":
+            pass
+        elif word == "but":
+            self.state = _State(sentence=state.sentence, group=state.group, condition=state.condition)
+        else:
+            self._continue(word, place)
+        self._open(word)
+
+    def _continue(self, word: str, place: int) -> None:
+        """Decide what goes on governing after "and", "or", a comma or "then"."""
+        state = self.state
+        following = self._at(place + 1)
+        skip = 2 if following in ("and", "or", "then", "also", "please") else 1
+        following = self._at(place + skip)
+        new_instruction = (
+            state.instruction and word != "or" and following in self.known.imperatives | {"avoid", "never"}
+            and not self._is_noun_here(place + skip)
+        )  # fmt: skip
+        if new_instruction and self._at(place + 1) != "or":
+            self.state = _State(sentence=state.sentence, instruction=True, modality="should", bracketed=state.bracketed)
+        elif following in _SUBJECTS and word != "(":
+            self.state = _State(
+                sentence=state.sentence, group=state.group, condition=state.condition, bracketed=state.bracketed
+            )
+            self.state.at_clause_start = False
+
+    def _end_of_fronted(self, place: int) -> int:
+        """Return the place of the comma after which the main clause begins, for "If …, …"."""
+        commas = []
+        for index in range(place + 1, len(self.parts)):
+            if self.parts[index] in _STOPS:
+                break
+            if self.parts[index] == ",":
+                commas.append(index)
+        for comma in commas:
+            following = self._at(comma + 1)
+            starts = following in self.known.imperatives | set(_SUBJECTS) | {"do", "please", "avoid", "never", "then"}
+            if starts and not self._is_noun_here(comma + 1):
+                return comma
+        return commas[-1] if commas else -1
+
+    def _open(self, word: str, *, narrows: bool = False) -> None:
+        state = self.state
+        self.segments.append(Segment(state.sentence, state.group, word, narrows, state.bracketed))
+
+    def _at_sentence_start(self, place: int) -> bool:
+        before = place - 1
+        while before >= 0 and self.parts[before] in ("and", "but", "also", "@only", "only", "so", "then", "@evenif"):
+            before -= 1
+        return before < 0 or self.parts[before] in _STOPS
+
+    def _is_after_amount(self, place: int) -> bool:
+        """Say whether "once" and the like belong to an amount and not to a clause."""
+        return self.parts[place] == "once" and isinstance(self._part(place + 1), Quantity)
+
+    def _part(self, place: int) -> str | Quantity:
+        return self.parts[place] if 0 <= place < len(self.parts) else ""
+
+    def _at(self, place: int) -> str:
+        part = self._part(place)
+        return part if isinstance(part, str) else ""
+
+    def _has_verb(self, words: Sequence[str]) -> bool:
+        known = self.known
+        if any(word in known.modalities or stem(word) in known.verb_stems for word in words):
+            return True
+        return any(term.modality == "should" for term in self.terms)
