@@ -1,7 +1,6 @@
 """Plugs the parts together; the only file that knows which parts are in use."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +8,13 @@ from chatbot.embedder import Embedder, MiniLM
 from chatbot.engine import start_writer
 from chatbot.errors import KnowledgeError, Problem
 from chatbot.grounding import GroundingChecker
-from chatbot.index import open_index
+from chatbot.index import Progress, open_index
 from chatbot.knowledge import Knowledge, load_knowledge
 from chatbot.pipeline import Pipeline, Writer
 from chatbot.retrieval import Retriever, read_synonyms
 from chatbot.safety import SafetyGate
 from chatbot.safety_rules import load_rules
 from chatbot.settings import Settings
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,7 @@ class Service:
 
     settings: Settings
     pipeline: Pipeline
+    retriever: Retriever
     problems: tuple[Problem, ...]
 
     @property
@@ -72,15 +70,16 @@ def _assemble(settings: Settings, embedder: Embedder, writer: Writer | None, pro
         raise KnowledgeError(errors)  # no reply is safe without every safety rule
     synonyms = read_synonyms(settings.knowledge / "synonyms.yaml", settings.knowledge, problems)
     index = open_index(index_folder(settings), knowledge.answers, synonyms, embedder, progress)
+    retriever = Retriever(index)
     pipeline = Pipeline(
         knowledge,
         SafetyGate(rules, embedder),
-        Retriever(index),
+        retriever,
         GroundingChecker(embedder),
         writer,
         passage_tokens=settings.engine.passage_tokens,
     )
-    return Service(settings, pipeline, tuple(problems + rule_problems))
+    return Service(settings, pipeline, retriever, tuple(problems + rule_problems))
 
 
 def index_folder(settings: Settings) -> Path:

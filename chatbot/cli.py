@@ -2,23 +2,22 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chatbot import __version__
-from chatbot.bootstrap import Service, open_service
+from chatbot import __version__, commands_model
+from chatbot.bootstrap import Service
+from chatbot.commands import KnowledgeOption, SettingsOption, bar, err, opened, out, settings_for
 from chatbot.conversations import read_conversations, read_queries, write_lines
 from chatbot.errors import HealthFaqError, SettingsError
 from chatbot.explain import explain
 from chatbot.pipeline import Finished, Mode
 from chatbot.reply import Reply
-from chatbot.settings import Settings, load_settings
+from chatbot.retrieval import Hit
+from chatbot.settings import Settings
 
 app = typer.Typer(
     name="healthfaq",
@@ -27,14 +26,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-model_app = typer.Typer(name="model", help="The language models on this machine.", no_args_is_help=True)
-app.add_typer(model_app)
+app.add_typer(commands_model.app, name="model")
 
-out = Console()
-err = Console(stderr=True)
-
-SettingsOption = Annotated[Path | None, typer.Option("--settings", help="Settings file (YAML).", show_default=False)]
-KnowledgeOption = Annotated[Path | None, typer.Option("--knowledge", help="Folder of the clinic's answers.")]
 BatchOption = Annotated[Path | None, typer.Option("--batch", help="Questions, one JSON object a line.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Where the replies go, one JSON object a line.")]
 ModeOption = Annotated[Mode | None, typer.Option("--mode", help="verbatim: vetted text alone; guided: a model adds.")]
@@ -49,37 +42,6 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def settings_for(path: Path | None, knowledge: Path | None = None, **changes: Any) -> Settings:
-    """Return the settings file's settings with the command line's own choices on top."""
-    wanted = {name: choice for name, choice in changes.items() if choice is not None}
-    if knowledge is not None:
-        wanted["knowledge"] = knowledge
-    return load_settings(path).model_copy(update=wanted)
-
-
-@contextmanager
-def opened(settings: Settings, *, with_model: bool) -> Iterator[Service]:
-    """Open a service with a progress bar for the index, say what is wrong with the knowledge, and close it."""
-    with bar("index") as progress:
-        service = open_service(settings, with_model=with_model, progress=progress)
-    try:
-        errors = [problem for problem in service.problems if problem.severity == "error"]
-        if errors:
-            err.print(f"{len(errors)} problem(s) in the knowledge files; `healthfaq check` lists them.", style="yellow")
-        yield service
-    finally:
-        service.close()
-
-
-@contextmanager
-def bar(label: str) -> Iterator[Any]:
-    """Yield a function ``(done, total)`` that draws a progress bar on the terminal once there is work."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(label, total=None, visible=False)
-        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
 
 
 @app.command()
@@ -172,7 +134,7 @@ def search(
     if batch is not None and out_file is None:
         raise SettingsError("--batch needs --out FILE, the file the hits go to")
     with opened(chosen, with_model=False) as service:
-        retriever = service.pipeline.retriever
+        retriever = service.retriever
         if out_file is not None:
             lines = ({"id": id_, "hits": _hit_rows(retriever.search(text, k))} for id_, text in queries)
             write_lines(out_file, lines)
@@ -187,7 +149,7 @@ def search(
         out.print(f"{hit.rank:3}  {hit.score:.3f}  {hit.answer_id}  ({hit.entry})", markup=False, highlight=False)
 
 
-def _hit_rows(hits: Any) -> list[dict[str, Any]]:
+def _hit_rows(hits: Sequence[Hit]) -> list[dict[str, Any]]:
     return [{"id": hit.answer_id, "score": round(hit.score, 4), "rank": hit.rank} for hit in hits]
 
 

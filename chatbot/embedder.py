@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,8 @@ class MiniLM:
         return self._encode_batches(list(texts), progress)
 
     def _encode_uncached(self, text: str) -> Vectors:
-        return self._encode_batches([text], None)[0]
+        vector: Vectors = self._encode_batches([text], None)[0]
+        return vector
 
     def _encode_batches(self, texts: list[str], progress: Callable[[int], None] | None, size: int = 64) -> Vectors:
         vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
@@ -65,7 +66,10 @@ class MiniLM:
             with self._lock:
                 vectors[batch] = _load().encode(
                     [texts[place] for place in batch],
-                    batch_size=size, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True,
+                    batch_size=size,
+                    normalize_embeddings=True,
+                    show_progress_bar=False,
+                    convert_to_numpy=True,
                 )
             if progress is not None:
                 progress(len(batch))
@@ -73,7 +77,7 @@ class MiniLM:
 
 
 @lru_cache(maxsize=1)
-def _load():  # type: ignore[no-untyped-def]
+def _load() -> Any:
     folder = weights_folder()
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import, not needed by every command
 

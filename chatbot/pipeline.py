@@ -15,7 +15,7 @@ from chatbot.errors import GenerationError
 from chatbot.grounding import SentenceVerdict, split_stream
 from chatbot.knowledge import Answer, Knowledge
 from chatbot.prompting import Message, Passage, build_messages, fit_passages
-from chatbot.reply import Citation, HitRecord, Outcome, Reply, Sentence, Timings, Turn, join_text
+from chatbot.reply import Citation, HitRecord, Outcome, Reply, Sentence, Turn, join_text
 from chatbot.retrieval import Decision, Hit
 from chatbot.safety import Verdict, greeting_for
 from chatbot.text import clean_message, mark_item, markdown_blocks, split_sentences
@@ -55,6 +55,9 @@ class Writer(Protocol):
         Raises:
             GenerationError: The model cannot answer now, died, or took too long.
         """
+
+    def close(self) -> None:
+        """End whatever was started for this writer."""
 
 
 class Checker(Protocol):
@@ -106,8 +109,14 @@ class Pipeline:
     """Answers questions from one clinic's knowledge. Safe to use from several threads at once."""
 
     def __init__(
-        self, knowledge: Knowledge, gate: Gate, retriever: Retriever, checker: Checker, writer: Writer | None,
-        *, passage_tokens: int = 700,
+        self,
+        knowledge: Knowledge,
+        gate: Gate,
+        retriever: Retriever,
+        checker: Checker,
+        writer: Writer | None,
+        *,
+        passage_tokens: int = 700,
     ) -> None:
         self.knowledge = knowledge
         self.gate = gate
@@ -117,8 +126,14 @@ class Pipeline:
         self.passage_tokens = passage_tokens
 
     def ask(
-        self, question: str, history: Sequence[Turn] = (), *, mode: Mode = "guided",
-        chosen: str | None = None, stopped: Callable[[], bool] = _never, id_: str = "",
+        self,
+        question: str,
+        history: Sequence[Turn] = (),
+        *,
+        mode: Mode = "guided",
+        chosen: str | None = None,
+        stopped: Callable[[], bool] = _never,
+        id_: str = "",
     ) -> Iterator[Event]:
         """Yield what may be shown as it comes, and exactly one ``Finished`` at the end.
 
@@ -137,7 +152,9 @@ class Pipeline:
         verdict = self._checked(question, history)
         draft = clock.mark(draft, "safety")
         if verdict is not None:
-            yield from self._finish(clock, _fixed(draft, verdict.outcome, verdict.text, red_flag=verdict.rule_id), verdict=verdict)
+            yield from self._finish(
+                clock, _fixed(draft, verdict.outcome, verdict.text, red_flag=verdict.rule_id), verdict=verdict
+            )
             return
         if not message:
             yield from self._finish(clock, _fixed(draft, Outcome.NO_ANSWER, self.knowledge.texts.empty_question))
@@ -150,7 +167,9 @@ class Pipeline:
         draft = clock.mark(replace(draft, hits=_records(decision.hits)), "retrieval")
         match decision.kind:
             case "no_answer":
-                yield from self._finish(clock, _fixed(draft, Outcome.NO_ANSWER, self.knowledge.texts.no_answer), decision)
+                yield from self._finish(
+                    clock, _fixed(draft, Outcome.NO_ANSWER, self.knowledge.texts.no_answer), decision
+                )
             case "did_you_mean":
                 yield from self._finish(clock, self._did_you_mean(draft, decision), decision)
             case "answered":
@@ -166,7 +185,7 @@ class Pipeline:
     def _checked(self, question: str, history: Sequence[Turn]) -> Verdict | None:
         try:
             return self.gate.check(question, history)
-        except Exception as error:  # noqa: BLE001 - fail closed: whatever broke, the patient gets the clinic's emergency text
+        except Exception as error:
             return Verdict.of_failure(self.knowledge.texts.safety_failure, error)
 
     def _answered(

@@ -7,7 +7,7 @@ of the last prompt can reuse it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chatbot.text import markdown_blocks, mark_item, split_sentences
+from chatbot.text import mark_item, markdown_blocks, split_sentences
 
 INSTRUCTIONS = (
     "You write short replies for a clinic's patients. "

@@ -88,12 +88,10 @@ class Reply:
     def as_json(self) -> dict[str, Any]:
         """Return the contract's JSON object, keys in the contract's order."""
         fields = asdict(self)
-        order = ("id", "question", "outcome", "text", "sentences", "citations", "hits", "dropped")
-        order += ("red_flag", "model", "timings_ms")
         fields["outcome"] = self.outcome.value
         fields |= {name: list(fields[name]) for name in ("sentences", "citations", "hits")}
         fields["timings_ms"] = {name: round(ms, 2) for name, ms in fields["timings_ms"].items()}
-        return {name: fields[name] for name in order}
+        return {"id": fields.pop("id")} | fields
 
 
 def join_text(sentences: Sequence[Sentence]) -> str:

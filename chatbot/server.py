@@ -55,7 +55,10 @@ def _announce(service: Service, say: Say) -> None:
         say(f"{len(errors)} problem(s) in the knowledge files; `healthfaq check` lists them.")
     writer = service.pipeline.writer
     model = writer.name if writer is not None else None
-    say(f"{len(service.knowledge.answers)} answers. " + (f"Model: {model}." if model else "No model: vetted text alone."))
+    say(
+        f"{len(service.knowledge.answers)} answers. "
+        + (f"Model: {model}." if model else "No model: vetted text alone.")
+    )
     say(f"The page is at http://{settings.host}:{settings.port}  (Ctrl+C ends it)")
 
 
@@ -92,11 +95,12 @@ def build_app(service: Service) -> FastAPI:
 
     page = build_page(lambda: service.pipeline, mode=service.settings.mode)
     page.max_threads = MAX_THREADS
-    return gr.mount_gradio_app(
+    mounted: FastAPI = gr.mount_gradio_app(
         app, page, path="/", server_name=service.settings.host, server_port=service.settings.port,
         footer_links=[], run_history=False, show_error=False, max_file_size="1kb", ssr_mode=False, css=CSS,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )  # fmt: skip
+    return mounted
 
 
 async def _widen_thread_pool() -> None:

@@ -70,9 +70,7 @@ def history_of(replies: Sequence[Reply]) -> tuple[Turn, ...]:
 class Sessions:
     """Every open tab's conversation, by the page's session id. Safe to use from several threads."""
 
-    def __init__(
-        self, *, most: int = 2000, idle_s: float = 3600, now_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, most: int = 2000, idle_s: float = 3600, now_s: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._idle_s = idle_s
         self._now_s = now_s

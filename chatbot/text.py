@@ -118,5 +118,7 @@ def clean_message(text: str, *, limit: int) -> str:
     see is what the patient saw.
     """
     composed = unicodedata.normalize("NFC", text[: 4 * limit])
-    kept = "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") else " " for c in composed)
+    kept = "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") else " " for c in composed
+    )
     return " ".join(kept.split())[:limit]

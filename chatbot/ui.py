@@ -1,6 +1,5 @@
 """The patients' page in Gradio: it shows what the pipeline yields and decides nothing itself."""
 
-import threading
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
@@ -18,8 +17,13 @@ MAX_CHOICES = 3
 MAX_EXAMPLES = 4
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 STAGES = {"writing": "Writing a short reply …"}
-# The newest question is brought to the top of the window; nothing is stored in the browser.
-SHOW_NEWEST = "() => { const t = document.querySelectorAll('.turn'); t.length && t[t.length-1].scrollIntoView(); }"
+# A new turn is brought to the top of the window once, as it appears.
+SHOW_NEWEST = """let shown = '';
+watch('value', () => {
+  const turn = element.querySelector('.turn');
+  if (turn && turn.id !== shown) { turn.scrollIntoView(); }
+  shown = turn ? turn.id : '';
+});"""
 
 
 def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
@@ -36,15 +40,20 @@ def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
         gr.HTML(_help_html(knowledge), elem_id="help-bar", padding=False)
         banner = gr.HTML(page.banner_html(), elem_id="banner", padding=False)
         past = gr.HTML("", elem_id="past", padding=False)
-        newest = gr.HTML("", elem_id="newest", padding=False)
-        choices = [gr.Button("", visible=False, elem_classes="choice", elem_id=f"choice-{n}") for n in range(MAX_CHOICES)]
+        newest = gr.HTML("", elem_id="newest", padding=False, js_on_load=SHOW_NEWEST)
+        choices = [gr.Button("", visible=False, elem_classes="choice") for _ in range(MAX_CHOICES)]
         status = gr.HTML("", elem_id="status", padding=False)
         announce = gr.HTML("", elem_classes="sr-only", padding=False)
         examples_label = gr.HTML("<p>For example:</p>", padding=False)
         examples = [gr.Button(text, elem_classes="example", size="sm") for text in example_questions(knowledge)]
         box = gr.Textbox(
-            label="Your question", placeholder="Type your question here", lines=1, max_lines=6,
-            max_length=MAX_MESSAGE_CHARS, elem_id="question", autofocus=False,
+            label="Your question",
+            placeholder="Type your question here",
+            lines=1,
+            max_lines=6,
+            max_length=MAX_MESSAGE_CHARS,
+            elem_id="question",
+            autofocus=False,
         )
         with gr.Row():
             send = gr.Button("Ask", variant="primary", elem_id="send")
@@ -54,17 +63,18 @@ def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         turn: dict[str, Any] = quiet | {"concurrency_limit": None, "trigger_mode": "multiple"}
         for trigger in (box.submit, send.click):
-            trigger(page.ask, box, outputs, **turn).then(None, js=SHOW_NEWEST)
+            trigger(page.ask, box, outputs, **turn)
         for button in examples:
-            button.click(page.ask, button, outputs, **turn).then(None, js=SHOW_NEWEST)
+            button.click(page.ask, button, outputs, **turn)
         for place, button in enumerate(choices):
-            button.click(page.chooser(place), None, outputs, **turn).then(None, js=SHOW_NEWEST)
+            button.click(page.chooser(place), None, outputs, **turn)
         stop.click(page.stop, None, None, queue=False, **quiet)
         clear.click(page.clear, None, outputs, queue=False, **quiet)
         blocks.load(page.clear, None, outputs, queue=False, **quiet)
         blocks.unload(page.leave)
     blocks.queue(api_open=False, max_size=1000, default_concurrency_limit=None)
-    return blocks
+    page_blocks: gr.Blocks = blocks
+    return page_blocks
 
 
 def example_questions(knowledge: Knowledge) -> list[str]:
@@ -110,8 +120,9 @@ class _Page:
     def clear(self, request: gr.Request) -> list[Any]:
         """Forget the conversation and show an empty page."""
         self._sessions.forget(str(request.session_hash))
-        shown = [gr.skip(), *[gr.update(visible=True)] * (self._examples + 1), *[gr.update(visible=False)] * MAX_CHOICES]
-        return ["", "", "", "", gr.update(interactive=False), "", *shown]
+        examples = [gr.update(visible=True)] * (self._examples + 1)
+        choices = [gr.update(visible=False)] * MAX_CHOICES
+        return ["", "", "", "", gr.update(interactive=False), "", self.banner_html(), *examples, *choices]
 
     def leave(self, request: gr.Request) -> None:
         """Forget the conversation of a tab that was closed, and free the model."""

@@ -25,7 +25,9 @@ def answer(id_: str, text: str, *, title: str = "", see_also: tuple[str, ...] = 
         id=id_,
         title=title or id_.rpartition("/")[2].capitalize(),
         questions=(f"What about {id_.rpartition('/')[2]}?",),
-        sources=(Source(title="A page", publisher="A publisher", url="https://example.org/page", checked=date(2026, 1, 2)),),  # type: ignore[arg-type]
+        sources=(
+            Source(title="A page", publisher="A publisher", url="https://example.org/page", checked=date(2026, 1, 2)),
+        ),  # type: ignore[arg-type]
         review=Review(),
         see_also=see_also,
         text=text,
@@ -38,7 +40,9 @@ FEVER = answer(
     title="Fever in adults",
     see_also=("fever/children",),
 )
-CHILD_FEVER = answer("fever/children", "A fever in a child often ends in 2 days. Do not give aspirin.", title="Fever in children")
+CHILD_FEVER = answer(
+    "fever/children", "A fever in a child often ends in 2 days. Do not give aspirin.", title="Fever in children"
+)
 
 TEXTS = Texts(
     software_notice="This is software.",

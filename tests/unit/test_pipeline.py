@@ -112,7 +112,9 @@ def test_a_picked_answer_is_shown_without_searching_but_never_past_the_gate(smal
     ],
 )
 def test_every_outcome_matches_the_contract(small_knowledge, reply_schema, question, decision, outcome):
-    reply = pipeline(small_knowledge, decision, ScriptedWriter(["Rest and drink water. [1]\n"])).reply(question, id_="7")
+    reply = pipeline(small_knowledge, decision, ScriptedWriter(["Rest and drink water. [1]\n"])).reply(
+        question, id_="7"
+    )
     content = reply.as_json()
     jsonschema.validate(content, reply_schema)
     assert content["outcome"] == outcome
@@ -122,8 +124,9 @@ def test_every_outcome_matches_the_contract(small_knowledge, reply_schema, quest
 
 @given(st.text(max_size=300))
 def test_any_text_leads_to_exactly_one_reply_with_something_to_read(text):
-    from conftest import CHILD_FEVER, CLINIC, FEVER, TEXTS
     from pathlib import Path
+
+    from conftest import CHILD_FEVER, CLINIC, FEVER, TEXTS
 
     from chatbot.knowledge import Knowledge
 
