@@ -131,7 +131,7 @@ def pinned(name: str, constraints: str) -> str:
 KNOWN_REASONS = {
     r"No space left on device|not enough space on the disk": "the disk is full; free about 4 GB and run this again",
     r"NewConnectionError|NameResolutionError|Failed to establish|ConnectTimeout|getaddrinfo failed|ProxyError"
-    r"|Network is unreachable": "no connection to the package registry; connect or set HTTPS_PROXY, then run this again",
+    r"|Network is unreachable": "no connection to the package registry; connect or set HTTPS_PROXY, run this again",
     r"CERTIFICATE_VERIFY_FAILED": "the registry's certificate is not trusted here; set PIP_CERT to your CA file",
     r"No matching distribution found for torch": "PyTorch has no build for this system; it needs Linux with glibc, "
     "a Mac with Apple silicon, or Windows",
@@ -322,8 +322,8 @@ def make_environment() -> None:
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
         raise SetupError(f"this Python has no venv module; on Debian and Ubuntu: apt-get install python{VERSION}-venv")
     say("  an empty .venv ...")
-    base = getattr(sys, "_base_executable", None) or sys.executable  # not .venv's own Python, which is about to go
-    made = run_quietly([str(base), "-m", "venv", "--clear", VENV])
+    base = str(getattr(sys, "_base_executable", None) or sys.executable)  # not .venv's own Python, which is about to go
+    made = run_quietly([base, "-m", "venv", "--clear", str(VENV)])
     if made.returncode:
         raise SetupError(f"could not make {VENV}: {reason(made.stdout + made.stderr)}")
 
