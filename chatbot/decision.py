@@ -17,7 +17,7 @@ import yaml
 
 from chatbot.embedder import Embedder, Vectors
 from chatbot.fusion import Candidates, fitted_weights, measure
-from chatbot.query import Query, shorten
+from chatbot.query import Query
 from chatbot.search import Index
 
 Kind = Literal["answered", "did_you_mean", "no_answer"]
@@ -102,7 +102,7 @@ def _probes(index: Index) -> list[Probe]:
         probes.append(Probe(best, margin, "removed"))
     texts = out_of_scope_questions()
     for text, vector in zip(texts, _out_of_scope_vectors(index.embedder), strict=True):
-        best, margin, _ = _summary(measure(index, Query(text, shorten(text, index.weight)), vector[None, :]))
+        best, margin, _ = _summary(measure(index, Query(text, text), vector[None, :]))
         probes.append(Probe(best, margin, "out_of_scope"))
     return probes
 

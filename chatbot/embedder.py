@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +42,12 @@ class MiniLM:
     def __init__(self, *, cached_queries: int = 512) -> None:
         self._lock = threading.Lock()
         self._encode_one = lru_cache(maxsize=cached_queries)(self._encode_uncached)
+
+    @cached_property
+    def known_words(self) -> frozenset[str]:
+        """Every whole word of the embedder's vocabulary: common English, so not a misspelling of something else."""
+        lines = (weights_folder() / "vocab.txt").read_text(encoding="utf-8").splitlines()
+        return frozenset(line for line in lines if line.isalpha())
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
         """Return float32 vectors ``(len(texts), 384)``, L2-normalised; a single text is remembered.

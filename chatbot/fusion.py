@@ -23,7 +23,10 @@ from chatbot.words import lexicon, search_stems, stem, words_of
 FEATURES = (
     "meaning_asked",  # cosine of the question found in the message with the nearest title or question variant
     "meaning_asked_whole",  # the same for the whole message
+    "meaning_asked_part",  # the same for whichever part of the message is nearest
     "meaning_body",  # cosine of the question with the nearest passage
+    "meaning_body_whole",
+    "meaning_body_part",
     "bm25_asked",  # BM25 of the best title or variant, as a share of what a perfect match would get
     "bm25_asked_whole",
     "bm25_body",
@@ -98,7 +101,7 @@ def measure(
     if not index.entries or not query.views:
         return Candidates.none()
     views = query.views
-    asked = [_asked(index, text) for text in dict.fromkeys((views[0], views[-1]))]
+    asked = [_asked(index, text) for text in (query.whole, query.asked)]
     raw = [_bm25(index, text) for text in asked]
     places = _pool(index, vectors, raw, hidden, hidden_answer)
     if not len(places):
@@ -108,7 +111,7 @@ def measure(
     is_asked = index.is_asked[entries]
     cosines = index.vectors[entries] @ vectors.T  # (entries, views)
     cosines[~visible] = -1
-    short, whole = cosines[:, -1], cosines[:, 0]
+    short, whole, part = cosines[:, views.index(query.asked)], cosines[:, 0], cosines.max(axis=1)
     bm25_short, bm25_whole = _spread(index, raw[-1]), _spread(index, raw[0])
     bits, said = _bits(index, entries, asked[-1])
     bits[~visible] = 0
@@ -122,7 +125,8 @@ def measure(
     answers = [index.answers[index.ids[place]] for place in places]
     features = np.stack(
         [
-            top(short, is_asked), top(whole, is_asked), top(short, ~is_asked),
+            top(short, is_asked), top(whole, is_asked), top(part, is_asked),
+            top(short, ~is_asked), top(whole, ~is_asked), top(part, ~is_asked),
             top(bm25_short[entries], is_asked), top(bm25_whole[entries], is_asked), top(bm25_short[entries], ~is_asked),
             top(overlap, is_asked), top(share, is_asked),
             _share(np.bitwise_or.reduceat(bits, starts), asked[-1].weights),

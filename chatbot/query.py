@@ -8,6 +8,7 @@ from chatbot.reply import Turn
 from chatbot.words import content_words, expand_short_forms, fold, lexicon, stem, words_of
 
 SHORT_WORDS = 14  # a message of so few words is searched as it stands
+MAX_CLAUSES = 10
 LONGEST_SHORT = 40  # words kept of a long one
 _SENTENCE = re.compile(r"[^.!?\n;]+[.!?\n;]*")
 _BREAK = re.compile(
@@ -25,14 +26,22 @@ class Query:
     text: str  # the whole message, short forms written out and misspelt words mended
     short: str  # the question found in it; the same as ``text`` for a short message
     earlier: str = ""  # the earlier question it leans on, when it cannot be understood alone
+    clauses: tuple[str, ...] = ()  # the parts of a long message, each searched too
+
+    @property
+    def whole(self) -> str:
+        """The whole message; with the earlier question in front when it leans on one."""
+        return f"{self.earlier} {self.short}" if self.earlier else self.text
+
+    @property
+    def asked(self) -> str:
+        """The question alone; with the earlier question in front when it leans on one."""
+        return f"{self.earlier} {self.short}" if self.earlier else self.short
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The texts to search with, each once: whole, then short; with the earlier question in front."""
-        texts = (self.text, self.short)
-        if self.earlier:
-            texts = (f"{self.earlier} {self.short}", f"{self.earlier} {self.short}")
-        return tuple(dict.fromkeys(texts))
+        """The texts to search with, each once: the whole message, the question in it, its clauses."""
+        return tuple(dict.fromkeys((self.whole, self.asked, *self.clauses)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +65,11 @@ def understand(
     """
     text = mend(expand_short_forms(message))
     short = shorten(text, weight)
+    clauses = tuple(_clauses(text)[:MAX_CLAUSES]) if len(text.split()) > SHORT_WORDS else ()
     earlier = ""
     if leans_on_history(text):
         earlier = _earlier_question(history, weight=weight, mend=mend)
-    return Query(text, short, earlier)
+    return Query(text, short, earlier, clauses)
 
 
 def shorten(text: str, weight: Callable[[str], float]) -> str:

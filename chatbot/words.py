@@ -183,6 +183,9 @@ _SOUNDS = (("ph", "f"), ("ch", "k"), ("ck", "k"), ("ce", "se"), ("ci", "si"), ("
            ("x", "ks"), ("z", "s"), ("kn", "n"), ("pn", "n"))  # fmt: skip
 
 
+_ENDINGS = (("s", ""), ("es", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("y", ""), ("ly", ""), ("er", ""))
+
+
 class Speller:
     """Finds the knowledge's word that a patient probably meant."""
 
@@ -213,7 +216,10 @@ class Speller:
         return best[2] if best else word
 
     def _is_right(self, word: str) -> bool:
-        return word in self._known or stem(word) in self._stems or word in self._english or word in lexicon().stopwords
+        if word in self._known or stem(word) in self._stems or word in lexicon().stopwords:
+            return True
+        bases = (word, *(word.removesuffix(ending) + rest for ending, rest in _ENDINGS if word.endswith(ending)))
+        return any(base in self._english for base in bases)
 
     def mend(self, text: str) -> str:
         """Return the text with its misspelt words replaced."""
