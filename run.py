@@ -316,7 +316,7 @@ def set_up(wanted: Sequence[str]) -> tuple[Setup, bool]:
 def make_environment() -> None:
     """Make .venv, or make it anew if it is unfinished, broken, or another Python's."""
     if PYTHON.exists() and not UNFINISHED.exists():
-        ask = [PYTHON, "-c", "import pip, sys; print(f'{sys.version_info[0]}.{sys.version_info[1]}')"]
+        ask = [str(PYTHON), "-c", "import pip, sys; print(f'{sys.version_info[0]}.{sys.version_info[1]}')"]
         if run_quietly(ask).stdout.strip() == VERSION:
             return
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
