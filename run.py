@@ -46,7 +46,11 @@ ENGINE_INDEX = "https://abetlen.github.io/llama-cpp-python/whl/cpu"  # llama-cpp
 PROBE_S = 4
 # Some virtual machines offer AMX and then fault on it, which would end the engine at its first prompt.
 WITHOUT_AMX = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
-DEBIAN_TOOLS = {"chromium": "chromium", "strace": "strace", "unshare": "util-linux"}  # command -> package, for tests
+DEBIAN_TOOLS = {  # what the tests drive: package -> the commands of which one will do
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "strace": ("strace",),
+    "util-linux": ("unshare",),
+}
 
 
 class SetupError(Exception):
@@ -455,7 +459,7 @@ def passes(name: str, command: Sequence[str | Path]) -> bool:
 
 def install_debian_tools() -> None:
     """Install the programs the tests drive, on Debian and as root; elsewhere say what is missing."""
-    missing = sorted({package for command, package in DEBIAN_TOOLS.items() if not shutil.which(command)})
+    missing = [package for package, commands in DEBIAN_TOOLS.items() if not any(map(shutil.which, commands))]
     if not missing:
         return
     if sys.platform == "linux" and shutil.which("apt-get") and os.geteuid() == 0:
