@@ -3,23 +3,20 @@
 page → queue → HTTP → model: a stop, a closed tab or a deadline at any of these frees all that come after it.
 """
 
-import asyncio
-import json
 import os
-import queue
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 
+from chatbot.completions import LOOK_EVERY_S, Completions, Limits, ServerFailedError
 from chatbot.errors import GenerationError, HealthFaqError
-from chatbot.llama_server import Endpoint, LlamaServer, ModelSpec
+from chatbot.llama_child import Endpoint, ModelSpec
+from chatbot.llama_server import LlamaServer
 from chatbot.models import ChosenModel, chosen_model
 from chatbot.prompting import MAX_REPLY_TOKENS, Message, build_messages
 from chatbot.queueing import FairQueue, Place
@@ -27,15 +24,11 @@ from chatbot.remote import RemoteServers
 from chatbot.settings import EngineSettings
 
 SEED = 20261123
-LOOK_EVERY_S = 0.05
-PIECES_AHEAD = 32  # how far a server may run ahead of the reader
-MAX_PIECES = 4 * MAX_REPLY_TOKENS  # a server that ignores the limit is cut off here
-MAX_LINE_BYTES = 64 * 1024
-CONNECT_TIMEOUT_S = 3.0
 
 # What chat formats mark their turns with. In a patient's or a passage's text it is only ever an attack or an accident.
 _TURN_MARKS = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<\|?turn\|?>|<｜[^<>]{1,40}｜>", re.IGNORECASE
+    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<\|?turn\|?>|<｜[^<>]{1,40}｜>",
+    re.IGNORECASE,
 )
 
 
@@ -64,23 +57,39 @@ class Engine:
         control_tokens: Texts that the tokenizer would take for more than text.
         options: Further fields of each request.
         counts_tokens: Whether the servers have ``/extras/tokenize/count``.
+        silence_s: A server that says nothing for so long counts as failed; for servers that nobody else watches.
     """
 
     def __init__(
-        self, name: str, servers: Servers, places: FairQueue, *, deadline_s: float = 30, model: str = "default",
-        control_tokens: Sequence[str] = (), options: dict[str, Any] | None = None, counts_tokens: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        servers: Servers,
+        places: FairQueue,
+        *,
+        deadline_s: float = 30,
+        model: str = "default",
+        control_tokens: Sequence[str] = (),
+        options: dict[str, Any] | None = None,
+        counts_tokens: bool = False,
+        silence_s: float = float("inf"),
+    ) -> None:
         self._name = name
         self._servers = servers
         self.places = places
         self._deadline_s = deadline_s
+        self._silence_s = silence_s
         self._request = {
-            "model": model, "stream": True, "temperature": 0, "seed": SEED, "max_tokens": MAX_REPLY_TOKENS, **(options or {})
-        }  # fmt: skip
+            "model": model,
+            "stream": True,
+            "temperature": 0,
+            "seed": SEED,
+            "max_tokens": MAX_REPLY_TOKENS,
+            **(options or {}),
+        }
         self._control_tokens = _any_of(control_tokens)
         self._counts_tokens = counts_tokens
         self._count = lru_cache(maxsize=8192)(self._count_by_server)
-        self._http = _Http()
+        self._http = Completions()
 
     @property
     def name(self) -> str | None:
@@ -111,9 +120,13 @@ class Engine:
             self._servers.release(endpoint)
 
     def draft(
-        self, messages: list[Message], stopped: Callable[[], bool], on_place: Callable[[int], None] | None = None,
-        *, patient: str = "",
-    ) -> Iterator[str]:  # fmt: skip
+        self,
+        messages: list[Message],
+        stopped: Callable[[], bool],
+        on_place: Callable[[int], None] | None = None,
+        *,
+        patient: str = "",
+    ) -> Iterator[str]:
         """Yield pieces of the model's text. It ends normally only when the model itself came to the end.
 
         Args:
@@ -126,7 +139,7 @@ class Engine:
             GenerationError: No place, no model, stopped, too slow, or whatever else leaves the text unfinished.
         """
         deadline = time.monotonic() + self._deadline_s
-        limits = _Limits(deadline, stopped)
+        limits = Limits(deadline, stopped, self._silence_s)
         request = {**self._request, "messages": self._as_mere_text(messages)}
         with self.places.enter(patient=patient, patience_s=self._deadline_s) as place:
             _wait(place, limits, on_place)
@@ -139,7 +152,7 @@ class Engine:
         text = _TURN_MARKS.sub(" ", text)
         return self._control_tokens.sub(" ", text) if self._control_tokens else text
 
-    def _written(self, request: dict[str, Any], limits: "_Limits") -> Iterator[str]:
+    def _written(self, request: dict[str, Any], limits: Limits) -> Iterator[str]:
         """Yield the text of the first server that finishes it, going on elsewhere where one breaks off."""
         sent = ""
         for _ in range(3):
@@ -150,7 +163,7 @@ class Engine:
                     sent += piece
                     yield piece
                 return
-            except _ServerFailed:
+            except ServerFailedError:
                 failed = True
                 if sent and not isinstance(self._servers, RemoteServers):
                     raise
@@ -177,9 +190,13 @@ class Unavailable:
         return estimate_tokens(text)
 
     def draft(
-        self, messages: list[Message], stopped: Callable[[], bool], on_place: Callable[[int], None] | None = None,
-        *, patient: str = "",
-    ) -> Iterator[str]:  # fmt: skip
+        self,
+        messages: list[Message],
+        stopped: Callable[[], bool],
+        on_place: Callable[[int], None] | None = None,
+        *,
+        patient: str = "",
+    ) -> Iterator[str]:
         """Raise the reason.
 
         Raises:
@@ -210,14 +227,24 @@ def start_writer(settings: EngineSettings, state: Path) -> Engine | Unavailable:
 def local_engine(model: ChosenModel, settings: EngineSettings) -> Engine:
     """Return an engine around a checked model file; its process starts in the background."""
     spec = ModelSpec(
-        model.path, model.lora, settings.threads, settings.context_tokens, settings.batch_tokens, settings.memory_limit_mib
+        model.path,
+        model.lora,
+        threads=settings.threads,
+        context_tokens=settings.context_tokens,
+        batch_tokens=settings.batch_tokens,
+        memory_limit_mib=settings.memory_limit_mib,
     )
     # Every prompt starts like one without passages.
     warm_up = build_messages("", [])
     servers = LlamaServer(spec, start_timeout_s=settings.start_timeout_s, warm_up=warm_up)
     places = FairQueue(slots=1, length=settings.queue_length, per_patient=settings.queue_per_patient)
     return Engine(
-        model.name, servers, places, deadline_s=settings.reply_timeout_s, control_tokens=model.control_tokens, counts_tokens=True
+        model.name,
+        servers,
+        places,
+        deadline_s=settings.reply_timeout_s,
+        control_tokens=model.control_tokens,
+        counts_tokens=True,
     )
 
 
@@ -226,9 +253,14 @@ def _remote_engine(settings: EngineSettings) -> Engine:
     servers = RemoteServers(
         settings.urls, key=os.environ.get(settings.key_variable, ""), slots=settings.slots, on_capacity=places.resize
     )
-    name = f"{settings.remote_model} (remote)"
     return Engine(
-        name, servers, places, deadline_s=settings.reply_timeout_s, model=settings.remote_model, options=settings.remote_options
+        f"{settings.remote_model} (remote)",
+        servers,
+        places,
+        deadline_s=settings.reply_timeout_s,
+        model=settings.remote_model,
+        options=settings.remote_options,
+        silence_s=settings.reply_timeout_s / 3,
     )
 
 
@@ -241,7 +273,7 @@ def _any_of(texts: Sequence[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(re.escape(text) for text in texts)) if texts else None
 
 
-def _wait(place: Place, limits: "_Limits", on_place: Callable[[int], None] | None) -> None:
+def _wait(place: Place, limits: Limits, on_place: Callable[[int], None] | None) -> None:
     told = None
     while True:
         turn = place.called.wait(0 if told is None else LOOK_EVERY_S)
@@ -270,145 +302,3 @@ def _beyond(sent: str, pieces: Iterator[str]) -> Iterator[str]:
             raise GenerationError("another server went on differently")
         if len(again) > len(sent):
             yield again[len(sent) :]
-
-
-class _ServerFailed(GenerationError):
-    """This server let us down; another might not."""
-
-
-class _Limits:
-    """What ends a draft early."""
-
-    def __init__(self, deadline: float, stopped: Callable[[], bool]) -> None:
-        self.deadline = deadline
-        self.stopped = stopped
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until the deadline."""
-        return self.deadline - time.monotonic()
-
-    def check(self) -> None:
-        """Raise GenerationError when the draft must end."""
-        if self.stopped():
-            raise GenerationError("stopped")
-        if self.left_s <= 0:
-            raise GenerationError("the model took too long")
-
-
-class _Http:
-    """Requests on an event loop of their own, so that each can be cancelled at any moment."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="engine-http", daemon=True)
-        self._thread.start()
-        # No proxy of the environment: the loopback address is nobody else's business.
-        self._client = httpx.AsyncClient(
-            trust_env=False, follow_redirects=False,
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S, write=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=None),
-        )  # fmt: skip
-
-    def post(self, endpoint: Endpoint, path: str, body: dict[str, Any], *, timeout_s: float = 2.0) -> dict[str, Any]:
-        """Return the JSON answer to a short request."""
-
-        async def ask() -> dict[str, Any]:
-            answer = await self._client.post(endpoint.url + path, json=body, headers=_headers(endpoint), timeout=timeout_s)
-            return dict(answer.raise_for_status().json())
-
-        return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()
-
-    def stream(self, endpoint: Endpoint, request: dict[str, Any], limits: _Limits) -> Iterator[str]:
-        """Yield the pieces of one reply.
-
-        Raises:
-            GenerationError: Stopped, too late, cut at the token limit, or (``_ServerFailed``) the server broke off.
-        """
-        pieces: queue.Queue[str | Exception | None] = queue.Queue(PIECES_AHEAD)
-        task: Future[None] = asyncio.run_coroutine_threadsafe(self._pump(endpoint, request, pieces), self._loop)
-        try:
-            while True:
-                limits.check()
-                try:
-                    piece = pieces.get(timeout=LOOK_EVERY_S)
-                except queue.Empty:
-                    continue
-                if piece is None:
-                    return
-                if isinstance(piece, Exception):
-                    raise piece
-                yield piece
-        finally:
-            task.cancel()
-
-    async def _pump(self, endpoint: Endpoint, request: dict[str, Any], pieces: "queue.Queue[str | Exception | None]") -> None:
-        end: Exception | None = None
-        try:
-            async for piece in self._pieces(endpoint, request):
-                await _put(pieces, piece)
-        except GenerationError as error:
-            end = error
-        except (httpx.HTTPError, OSError) as error:
-            end = _ServerFailed(f"the model's server broke off ({type(error).__name__})")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            end = _ServerFailed("the model's server answered something else than a reply")
-        await _put(pieces, end)
-
-    async def _pieces(self, endpoint: Endpoint, request: dict[str, Any]):  # type: ignore[no-untyped-def]
-        url = f"{endpoint.url}/v1/chat/completions"
-        async with self._client.stream("POST", url, json=request, headers=_headers(endpoint)) as answer:
-            if answer.status_code != httpx.codes.OK:
-                error = _ServerFailed if answer.status_code >= 429 or answer.status_code in (401, 403, 404) else GenerationError
-                raise error(f"the model's server refused (status {answer.status_code})")
-            count = 0
-            async for event in _events(answer):
-                choice = event["choices"][0] if event["choices"] else {}
-                if text := choice.get("delta", {}).get("content"):
-                    if not isinstance(text, str):
-                        raise TypeError
-                    yield text
-                    count += 1
-                reason = choice.get("finish_reason")
-                if reason == "length" or count > MAX_PIECES:
-                    raise GenerationError("the reply was cut at its longest")
-                if reason:
-                    return
-            raise _ServerFailed("the reply broke off")
-
-    def close(self) -> None:
-        """End the loop; drafts under way fail."""
-
-        async def finish() -> None:
-            await self._client.aclose()
-
-        asyncio.run_coroutine_threadsafe(finish(), self._loop).result(timeout=5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
-
-
-async def _put(pieces: "queue.Queue[str | Exception | None]", piece: str | Exception | None) -> None:
-    while True:
-        try:
-            return pieces.put_nowait(piece)
-        except queue.Full:  # the reader is slow, so the server must wait: back-pressure up to the model
-            await asyncio.sleep(0.01)
-
-
-async def _events(answer: httpx.Response):  # type: ignore[no-untyped-def]
-    """Yield the JSON of each server-sent event; a line without an end is refused, not collected."""
-    rest = b""
-    async for chunk in answer.aiter_bytes():
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > MAX_LINE_BYTES:
-            raise ValueError("a line without end")
-        for line in lines:
-            if not line.startswith(b"data:"):
-                continue
-            if (content := line[5:].strip()) == b"[DONE]":
-                return
-            yield json.loads(content)
-
-
-def _headers(endpoint: Endpoint) -> dict[str, str]:
-    return {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}

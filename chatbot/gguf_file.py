@@ -107,10 +107,11 @@ def _check_pair(path: Path, name: str, lora: GgufFile, base: GgufFile) -> None:
     a, b = lora.tensors[f"{name}.lora_a"].shape, lora.tensors.get(f"{name}.lora_b", Tensor((), 0, 0)).shape
     target = base.tensors.get(name)
     if target is None or len(a) < 2 or len(b) < 2 or a[1] != b[0]:
-        raise ModelLoadError(f"{path}: its tensor {name} does not fit {base.path.name}; use the adapter's own base model")
-    expected = (b[1], a[1]) if name == "token_embd.weight" else (a[0], b[1])
-    if name != "token_embd.weight" and expected != target.shape[:2]:
-        raise ModelLoadError(f"{path}: its tensor {name} has another size than in {base.path.name}; use its own base model")
+        raise ModelLoadError(f"{path}: its tensor {name} does not fit {base.path.name}; use its own base model")
+    # The embedding table is the one tensor that llama.cpp multiplies from the other side.
+    shape = (b[1], a[0]) if name == "token_embd.weight" else (a[0], b[1])
+    if shape != target.shape[:2]:
+        raise ModelLoadError(f"{path}: its tensor {name} is {shape}, not {target.shape[:2]}; use its own base model")
 
 
 def read_gguf(path: Path) -> GgufFile:

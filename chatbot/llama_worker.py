@@ -23,13 +23,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SOCKET_TIMEOUT_S = 10.0  # a reader slower than this loses its place: the model is for the next patient
 LOOK_EVERY_S = 0.03  # how often the client's socket is asked whether anybody is still there
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+
+Reply = Generator[tuple[str, str | None], None, None]
 
 
 class Cancelled(Exception):
@@ -48,9 +51,15 @@ class Model:
             _use_plain_kernels(llama_cpp)
         threads = config["threads"]
         self._llama = llama_cpp.Llama(
-            config["model"], lora_path=config["lora"], n_ctx=config["context_tokens"], n_batch=config["batch_tokens"],
-            n_ubatch=config["batch_tokens"], n_threads=threads, n_threads_batch=threads, verbose=False,
-        )  # fmt: skip
+            config["model"],
+            lora_path=config["lora"],
+            n_ctx=config["context_tokens"],
+            n_batch=config["batch_tokens"],
+            n_ubatch=config["batch_tokens"],
+            n_threads=threads,
+            n_threads_batch=threads,
+            verbose=False,
+        )
         if config["lora"] and not self._llama._lora_adapter:  # a null pointer is not None to the library
             raise RuntimeError("the adapter could not be loaded")
         template = self._llama.metadata["tokenizer.chat_template"]
@@ -68,13 +77,14 @@ class Model:
     def prompt(self, messages: list[dict[str, str]]) -> list[int]:
         """Return the rendered messages as tokens, the start of the reply included."""
         rendered = self._formatter(messages=messages, enable_thinking=False)
-        return self._llama.tokenize(rendered.prompt.encode(), add_bos=not rendered.added_special, special=True)
+        add_bos = not rendered.added_special
+        return list(self._llama.tokenize(rendered.prompt.encode(), add_bos=add_bos, special=True))
 
     def count(self, text: str) -> int:
         """Return the text's length in tokens. Needs no turn: the vocabulary never changes."""
         return len(self._llama.tokenize(text.encode(), add_bos=False, special=False))
 
-    def reply(self, request: dict[str, Any], gone: Callable[[], bool]) -> Iterator[tuple[str, str | None]]:
+    def reply(self, request: dict[str, Any], gone: Callable[[], bool]) -> Reply:
         """Yield pieces of text, and at last an empty piece with the reason for the end.
 
         Raises:
@@ -91,8 +101,11 @@ class Model:
         self._gone = gone
         self._watch(self._stop_evaluating)
         text_of = codecs.getincrementaldecoder("utf-8")("replace")
-        sampling = {"temp": float(request.get("temperature") or 0.0), "repeat_penalty": float(request.get("repeat_penalty") or 1.0)}
-        generation = self._llama.generate(tokens, **sampling)
+        generation = self._llama.generate(
+            tokens,
+            temp=float(request.get("temperature") or 0.0),
+            repeat_penalty=float(request.get("repeat_penalty") or 1.0),
+        )
         last: list[int] = []
         try:
             for made, token in enumerate(self._until_cancelled(generation)):
@@ -217,7 +230,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+    def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: what patients ask stays out of every log."""
 
 
@@ -283,7 +296,7 @@ def main() -> None:
     try:
         Handler.model, Handler.key = Model(config), config["key"]
         server = Server(("127.0.0.1", 0), Handler)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+    except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=answer, flush=True)
         return
     print(json.dumps({"port": server.server_address[1]}), file=answer, flush=True)

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatbot.errors import ModelLoadError, SettingsError
-from chatbot.gguf_file import GgufFile, check_lora, check_model
+from chatbot.gguf_file import check_lora, check_model
 
 REGISTRY = Path(__file__).with_name("models.yaml")
 EMBEDDED = "embedded"
@@ -31,9 +31,9 @@ class ModelEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repository: str
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str = Field(default="main", pattern=r"^[\w.-]+$")
     file: str = Field(pattern=r"^[\w.-]+\.gguf$")
-    size_mb: int = Field(gt=0)
     size: int | None = Field(default=None, gt=0)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     licence: str
@@ -172,7 +172,7 @@ def file_sha256(path: Path) -> str:
 
 
 def known_sha256(path: Path, name: str, state: Path) -> str:
-    """Return the file's hash: the recorded one while the file is unchanged, else a fresh one, which is then recorded."""
+    """Return the file's hash: the recorded one while the file is unchanged, else a fresh one, then recorded."""
     stat = path.stat()
     for record in _read_records(state).values():
         if (record.path, record.size, record.modified_ns) == (str(path), stat.st_size, stat.st_mtime_ns):
@@ -239,6 +239,37 @@ def read_choice(state: Path) -> Recorded | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelLoadError(f"{path}: cannot be read; choose again with `healthfaq model use`") from error
     return Recorded(str(name))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One row of `healthfaq model list`."""
+
+    name: str
+    entry: ModelEntry | None  # None: the embedded model, or a file of the operator's own
+    here: bool
+    in_use: bool
+    recommended: bool
+
+
+def list_models(state: Path, model: str = "") -> list[ListedModel]:
+    """Return the embedded model, the registry's, and the file in use if it is neither.
+
+    Args:
+        state: The folder with the record and the fetched models.
+        model: The settings' choice, which goes before the record; empty: none.
+    """
+    registry = load_registry()
+    recorded = read_choice(state)
+    used = model or (recorded.name if recorded else EMBEDDED)
+    installed = importlib.util.find_spec(EMBEDDED_PACKAGE) is not None
+    rows = [ListedModel(EMBEDDED, None, installed, used == EMBEDDED, False)]
+    for name, entry in registry.models.items():
+        here = (models_folder(state) / entry.file).is_file()
+        rows.append(ListedModel(name, entry, here, used == name, name == registry.recommended))
+    if not any(row.in_use for row in rows):
+        rows.append(ListedModel(used, None, Path(used).is_file(), True, False))
+    return rows
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chatbot.errors import GenerationError
-from chatbot.llama_server import Endpoint
+from chatbot.llama_child import Endpoint
 
 FIRST_REST_S, LONGEST_REST_S = 1.0, 30.0
 

@@ -21,7 +21,7 @@ class Frozen(BaseModel):
 class EngineSettings(Frozen):
     """How the language model is run. Keys for remote servers come from the environment only."""
 
-    model: str = Field(default="", description="name or GGUF file; empty: what `healthfaq model use` chose, else embedded")
+    model: str = Field(default="", description="name or GGUF file; empty: what `healthfaq model use` chose")
     lora: Path | None = Field(default=None, description="GGUF adapter laid over the model")
     urls: tuple[str, ...] = Field(default=(), description="OpenAI-compatible servers to use instead of a local model")
     slots: int = Field(default=1, ge=1, le=1024, description="replies that each of these servers writes at once")
@@ -37,7 +37,7 @@ class EngineSettings(Frozen):
     queue_length: int = Field(default=20, ge=0, description="replies that may wait for the model")
     queue_per_patient: int = Field(default=1, ge=0, description="replies one patient may wait for at once; 0: no limit")
     memory_limit_mib: int = Field(
-        default=0, ge=0, description="the model's process is restarted above this; 0: half more than at its start, and 512"
+        default=0, ge=0, description="its process is restarted above this; 0: half more than at its start, and 512"
     )
 
 
