@@ -5,14 +5,14 @@ way, so that a slip of the reading mostly shows as a difference, and a differenc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from chatbot.quantities import Quantity, read_quantities
 from chatbot.wording import Wording, raw_words, stem, wording
 
 _STOPS = (".", "!", "?", ";")
-_JOINS = ("and", "or", "nor", "but", ",", "(", ")", ":", "then")
+JOINS = ("and", "or", "nor", "but", ",", "(", ")", ":", "then")
 _SUBJECTS = ("you", "it", "they", "we", "he", "she", "i", "your", "this", "these", "there")
 
 
@@ -29,6 +29,7 @@ class Term:
     condition: str  # class of that condition, or empty
     negated: bool
     modality: str
+    item: int = 0  # number of its list item, from 1; 0 outside lists
     light: bool = False
 
     @property
@@ -55,6 +56,7 @@ class Segment:
     opened_by: str
     narrows: bool = False  # opened by who, with, without: tells which one is meant
     bracketed: bool = False
+    within: int = -1  # number of the piece whose noun this one narrows, for "and" and "or" after a narrowing too
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,12 @@ class Reading:
     has_avoid: bool
     begins_with_pronoun: bool
     has_verb: bool
+    in_sequence: bool  # says that one step follows another
 
 
 @lru_cache(maxsize=8192)
 def read(text: str) -> Reading:
-    """Return the reading of one or a few sentences."""
+    """Return the reading of one or a few sentences; ``|`` begins an item of the list that a lead-in opens."""
     return _Reader(read_quantities(raw_words(text)), wording()).read()
 
 
@@ -102,6 +105,8 @@ class _Reader:
         self.hedges: list[Hedge] = []
         self.groups = 0
         self.fronted_ends = -1
+        self.item = 0
+        self.lead_state = _State()
 
     def read(self) -> Reading:
         if self._at(0) in self.known.openers:
@@ -112,6 +117,7 @@ class _Reader:
             else:
                 self._take(part, place)
         words = [part for part in self.parts if isinstance(part, str)]
+        self._mark_empty_conditions()
         return Reading(
             terms=tuple(self.terms),
             segments=tuple(self.segments),
@@ -120,14 +126,25 @@ class _Reader:
             begins_with_pronoun=bool(words)
             and words[0] in ("it", "they", "this", "these", "those", "that", "he", "she"),
             has_verb=self._has_verb(words),
+            in_sequence=any(word in self.known.sequence for word in words),
         )
+
+    def _mark_empty_conditions(self) -> None:
+        """Note conditions without a word of their own, such as "if you can", as hedges."""
+        full = {term.group for term in self.terms}
+        for number, segment in enumerate(self.segments):
+            if segment.group >= 0 and segment.group not in full and segment.opened_by in self.known.conditions:
+                before = next((n for n, term in enumerate(self.terms) if term.segment > number), len(self.terms))
+                self.hedges.append(Hedge(f"empty {self.known.conditions[segment.opened_by]}", number, before))
 
     def _take(self, word: str, place: int) -> None:
         known, state = self.known, self.state
         if word in _STOPS:
             self.state = _State(sentence=state.sentence + 1)
             self._open(word)
-        elif word in _JOINS:
+        elif word == "|":
+            self._next_item()
+        elif word in JOINS:
             self._join(word, place)
         elif (condition := known.conditions.get(word)) and not self._is_after_amount(place):
             self._condition(condition, word, place)
@@ -138,15 +155,24 @@ class _Reader:
         elif word in known.relatives:
             state.modality, state.negated, state.subject_negated = "", word == "without", False
             self._open(word, narrows=True)
+            if word == "without":
+                self._hedge(word)
         elif word in known.negations:
             self._negate(word)
         elif word in known.modalities:
-            state.modality = known.modalities[word]
-            state.negated, state.at_clause_start = state.subject_negated, False
+            self._modal(known.modalities[word], place)
         elif word in known.hedges:
-            self.hedges.append(Hedge(known.hedges[word], len(self.segments) - 1, len(self.terms)))
+            self._hedge(known.hedges[word])
         else:
             self._word(word, place)
+
+    def _next_item(self) -> None:
+        """Begin a list item, governed by what its lead-in ends with and by nothing of the item before."""
+        if self.item == 0:
+            self.lead_state = replace(self.state)
+        self.item += 1
+        self.state = replace(self.lead_state)
+        self._open("or" if self.state.group >= 0 else "and")
 
     def _word(self, word: str, place: int) -> None:
         known, state = self.known, self.state
@@ -169,7 +195,7 @@ class _Reader:
         self.terms.append(
             Term(
                 key, word, quantity, state.sentence, len(self.segments) - 1, state.group, state.condition,
-                state.negated, "" if state.modality == "will" else state.modality, light,
+                state.negated, "" if state.modality == "will" else state.modality, self.item, light,
             )
         )  # fmt: skip
         state.at_clause_start = False
@@ -183,8 +209,25 @@ class _Reader:
         if word in ("no", "nobody", "none", "nothing", "neither"):
             state.subject_negated = True
         if word == "never":
-            self.hedges.append(Hedge("never", len(self.segments) - 1, len(self.terms)))
+            self._hedge("never")
+        self._hedge("not")
         state.negated = not state.negated if word not in ("nor", "neither") else True
+
+    def _modal(self, modality: str, place: int) -> None:
+        state = self.state
+        before = self._at(place - 1)
+        if before == "not":  # "do not have to" is not "must not"
+            state.modality = f"not {modality}"
+        elif before in self.known.modalities:  # "may need to"
+            state.modality = f"{state.modality} {modality}"
+        else:
+            state.modality, state.negated = modality, state.subject_negated
+        state.at_clause_start = False
+        if modality in ("may", "must"):
+            self._hedge(modality)
+
+    def _hedge(self, name: str) -> None:
+        self.hedges.append(Hedge(name, len(self.segments) - 1, len(self.terms)))
 
     def _condition(self, condition: str, word: str, place: int) -> None:
         self.groups += 1
@@ -253,7 +296,11 @@ class _Reader:
 
     def _open(self, word: str, *, narrows: bool = False) -> None:
         state = self.state
-        self.segments.append(Segment(state.sentence, state.group, word, narrows, state.bracketed))
+        last = self.segments[-1]
+        within = len(self.segments) - 1 if narrows else last.within if word in ("and", "or") else -1
+        if last.sentence != state.sentence or last.group != state.group:
+            within = -1
+        self.segments.append(Segment(state.sentence, state.group, word, narrows, state.bracketed, within))
 
     def _at_sentence_start(self, place: int) -> bool:
         before = place - 1

@@ -1,11 +1,12 @@
 """A passage as the statements that a sentence may rest on, and whether one of them carries it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from chatbot.clauses import Reading, Term, read
+from chatbot.clauses import Hedge, Reading, Term, read
 from chatbot.text import Block, markdown_blocks, split_sentences
 from chatbot.wording import wording
 
@@ -19,6 +20,7 @@ class Statement:
 
     text: str
     context: frozenset[str]  # keys of the title and heading above it
+    in_order: bool = False  # steps of a numbered list
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def vetted(title: str, markdown: str) -> Vetted:
     for heading, lead, blocks in _sections(markdown_blocks(markdown)):
         context = title_keys | keys_of(heading)
         for text, stands_alone in _statements(heading, lead, blocks):
-            statements.append(Statement(text, context))
+            statements.append(Statement(text, context, blocks[0].number is not None))
             if stands_alone:
                 verbatim.add(plain_form(text))
     return Vetted(tuple(statements), frozenset(verbatim), " ".join([title, *_texts(markdown)]).casefold())
@@ -100,8 +102,6 @@ def _statements(heading: str, lead: str, blocks: Sequence[Block]) -> Iterator[tu
     flat = [sentence for item in items for sentence in item]
     yield from ((sentence, is_sentence(sentence)) for sentence in flat)
     yield from ((f"{_closed(first)} {second}", False) for first, second in pairwise(flat))
-    if heading:
-        yield from ((f"{heading}: {item[0]}", False) for item in items)
 
 
 def _led(lead: str, items: Sequence[str]) -> Iterator[tuple[str, bool]]:
@@ -115,20 +115,18 @@ def _led(lead: str, items: Sequence[str]) -> Iterator[tuple[str, bool]]:
         if free and read(first).terms and is_sentence(first):
             yield from ((sentence, True) for sentence in split_sentences(item))
     if len(firsts) > 1:
-        join = ", or " if read(lead).segments[-1].group >= 0 else ", and "
-        yield f"{lead} {join.join(_lower_first(first) for first in firsts)}.", False
+        yield f"{lead} | {' | '.join(_lower_first(first) for first in firsts)}.", False
 
 
 def _leads(heading: str) -> bool:
     """Say whether items under this heading mean nothing, or the opposite, without it."""
     reading = read(heading)
-    last_word = heading.casefold().split()[-1] if heading else ""
-    if heading.endswith("?"):
+    words = heading.casefold().split()
+    if not words or heading.endswith("?"):
         return False
-    return last_word in wording().conditions or (
-        bool(reading.terms)
-        and (any(term.negated for term in reading.terms) or any(term.is_audience for term in reading.terms))
-    )
+    terms = read(heading).terms
+    names_audience = words[0] in wording().openers and any(term.is_audience for term in terms)
+    return words[-1] in wording().conditions or names_audience or any(term.negated for term in terms)
 
 
 def _binds(lead: str) -> bool:
@@ -153,7 +151,7 @@ def _closed(text: str) -> str:
 
 
 def _lower_first(text: str) -> str:
-    return text if text[:2].isupper() or text[:2] == "I " else text[:1].lower() + text[1:]
+    return text if len(text) > 1 and text[1].isupper() else text[:1].lower() + text[1:]
 
 
 # How a sentence and a statement compare.
@@ -162,16 +160,17 @@ def _lower_first(text: str) -> str:
 def objections(claim: Reading, statement: Statement) -> tuple[str, ...]:
     """Return why the statement does not carry the claim; empty when it does."""
     support = read(statement.text)
-    return _Comparison(claim, support, statement.context).objections()
+    return _Comparison(claim, support, statement).objections()
 
 
 class _Comparison:
     """One claim laid over one statement."""
 
-    def __init__(self, claim: Reading, support: Reading, context: frozenset[str]) -> None:
+    def __init__(self, claim: Reading, support: Reading, statement: Statement) -> None:
         self.claim = claim
         self.support = support
-        self.context = context
+        self.context = statement.context
+        self.in_order = statement.in_order or support.in_sequence
         self.from_context: list[Term] = []
         self.reasons: list[str] = []
 
@@ -182,6 +181,7 @@ class _Comparison:
         if not kept:
             return tuple(self.reasons) or ("meaning: nothing of the passage is said",)
         self.pairs = list(zip([term for term, _ in kept], self._align(kept), strict=True))
+        self.pairs = self._spread(self.pairs, dict(zip((id(t) for t, _ in kept), (p for _, p in kept), strict=True)))
         self.used = {place for _, place in self.pairs}
         self._governed_alike()
         self._same_pieces()
@@ -236,6 +236,20 @@ class _Comparison:
             path.append(place)
         return path[::-1]
 
+    def _spread(self, pairs: list[tuple[Term, int]], candidates: dict[int, Sequence[int]]) -> list[tuple[Term, int]]:
+        """Give a word that the statement says twice its second place when both are said."""
+        taken = {place for _, place in pairs}
+        seen: set[int] = set()
+        out = []
+        for term, place in pairs:
+            free = [other for other in candidates[id(term)] if other not in taken]
+            if place in seen and free:
+                place = free[0]
+                taken.add(place)
+            seen.add(place)
+            out.append((term, place))
+        return out
+
     def _mismatch(self, term: Term, other: Term) -> float:
         return (
             4.0 * (term.negated != other.negated) + 2.0 * (term.modality != other.modality)
@@ -267,29 +281,50 @@ class _Comparison:
         """Within a piece of the claim, words keep their order and belong together in the statement too."""
         terms = self.support.terms
         for (term, place), (following, next_place) in pairwise(self.pairs):
-            if term.segment != following.segment:
-                continue
             one, other = terms[place], terms[next_place]
+            if term.segment != following.segment:
+                joined = self.claim.segments[following.segment].opened_by in ("and", "or", ",")
+                if one.item and other.item and one.item != other.item and not joined:
+                    self.reasons.append("condition: mixes two list items")
+                continue
             if next_place <= place:
                 self.reasons.append(f"order: {term.word} and {following.word} are the other way round in the passage")
             elif one.segment != other.segment and not self._may_join(one, other):
                 self.reasons.append(f"order: {term.word} and {following.word} do not belong together in the passage")
+        if len(self.used) < len(self.pairs):
+            self.reasons.append("order: says twice what the passage says once")
+        self._same_groups()
+        places = [place for _, place in self.pairs]
+        if self.claim.in_sequence and (places != sorted(places) or not self.in_order):
+            self.reasons.append("order: the passage does not have these steps in this order")
         grouped = {self.support.terms[place].sentence for _, place in self.pairs}
         if len(grouped) > 1 and any(term.group >= 0 for term in self.claim.terms):
             self.reasons.append("order: its condition and its statement come from different sentences")
 
+    def _same_groups(self) -> None:
+        """Each condition of the claim is one condition of the statement, and no two are the same one."""
+        theirs: dict[int, set[int]] = {}
+        for term, place in self.pairs:
+            if term.group >= 0:
+                theirs.setdefault(term.group, set()).add(self.support.terms[place].group)
+        matched = [group for groups in theirs.values() for group in groups]
+        if len(set(matched)) < len(matched) or any(len(groups) > 1 for groups in theirs.values()):
+            self.reasons.append("condition: mixes conditions that the passage keeps apart")
+
     def _may_join(self, one: Term, other: Term) -> bool:
         """Say whether a subject may be carried over to a later piece: "Most fevers … and get better"."""
-        if one.sentence != other.sentence:
+        if one.sentence != other.sentence or one.quantity is not None or other.quantity is not None:
             return False
         first_of_piece = next(term for term in self.support.terms if term.segment == one.segment)
         return one is first_of_piece or self.support.terms.index(first_of_piece) in self.used
 
     def _nothing_lost(self) -> None:
         self._pieces_covered()
+        self._sentences_covered()
         self._amounts_kept()
         self._conditions_kept()
         self._restrictions_kept()
+        self._narrowed_kept()
         self._audience_kept()
 
     def _pieces_covered(self) -> None:
@@ -306,9 +341,24 @@ class _Comparison:
                 lost += [self.support.terms[place].word for place in places if place not in self.used]
         if lost:
             self.reasons.append(f"meaning: leaves out {', '.join(lost[:4])}")
-        if self.from_context and matched < total:
+        alone = {term.segment for term in self.from_context} - {term.segment for term, _ in self.pairs} - {0, 1}
+        if self.from_context and (matched < total or alone):
             words = ", ".join(term.word for term in self.from_context)
             self.reasons.append(f"word: {words} stands in the heading only")
+
+    def _sentences_covered(self) -> None:
+        """A sentence of which only a word or two is taken up lends that word to something it never said."""
+        terms = self.support.terms
+        for item in {terms[place].item for place in self.used} - {0}:
+            places = [place for place, term in enumerate(terms) if term.item == item]
+            found = sum(place in self.used for place in places)
+            if found < MIN_STATEMENT_COVERAGE * len(places) and not self._shared_only(places):
+                self.reasons.append("meaning: takes single words out of another list item")
+        sentences = {terms[place].sentence for place in self.used}
+        for sentence in sentences if len(sentences) > 1 else ():
+            main = [place for place, term in enumerate(terms) if term.sentence == sentence and term.group == -1]
+            if sum(place in self.used for place in main) < MIN_SEGMENT_COVERAGE * len(main):
+                self.reasons.append("meaning: takes single words out of another sentence")
 
     def _shared_only(self, places: Sequence[int]) -> bool:
         """Say whether only the part is taken up that a piece shares with another: its subject, or its end.
@@ -375,6 +425,15 @@ class _Comparison:
             if (is_first and same_sentence) or (not is_first and head in self.used):
                 self.reasons.append(f"condition: leaves out {segment.opened_by} {terms[members[0]].word}")
 
+    def _narrowed_kept(self) -> None:
+        """What only narrows a noun says nothing without that noun."""
+        used = {self.support.terms[place].segment for place in self.used}
+        filled = {term.segment for term in self.support.terms}
+        for segment in used:
+            within = self.support.segments[segment].within
+            if within in filled and within not in used:
+                self.reasons.append("meaning: takes up a side remark without what it is about")
+
     def _audience_kept(self) -> None:
         terms = self.support.terms
         sentences = {terms[place].sentence for place in self.used}
@@ -385,19 +444,24 @@ class _Comparison:
             self.reasons.append(f"audience: the passage speaks of {names}, the sentence does not")
 
     def _same_hedges(self) -> None:
-        said = {hedge.name for hedge in self.claim.hedges}
-        used_segments = {self.support.terms[place].segment for place in self.used}
-        everywhere = {hedge.name for hedge in self.support.hedges}
-        for hedge in self.support.hedges:
-            if (
-                hedge.segment in used_segments
-                and hedge.name not in said
-                and self._governs_used(hedge.segment, hedge.before)
-            ):
-                self.reasons.append(f"modality: leaves out {hedge.name}")
-        for name in said - everywhere:
-            self.reasons.append(f"modality: {name} is not in the passage")
+        said = Counter(hedge.name for hedge in self.claim.hedges)
+        needed = Counter(hedge.name for hedge in self.support.hedges if self._governs_used(hedge))
+        for name, count in needed.items():
+            if said[name] < count:
+                self.reasons.append(f"{_kind_of(name)}: leaves out {name}")
+        for name, count in said.items():
+            if count > needed[name]:
+                self.reasons.append(f"{_kind_of(name)}: {name} is not in the passage")
 
-    def _governs_used(self, segment: int, before: int) -> bool:
-        following = [p for p in range(before, len(self.support.terms)) if self.support.terms[p].segment == segment]
-        return not following or any(place in self.used for place in following)
+    def _governs_used(self, hedge: Hedge) -> bool:
+        """Say whether the words after the hedge, in its piece or else in its sentence, are taken up."""
+        terms = self.support.terms
+        following = [p for p in range(hedge.before, len(terms)) if terms[p].segment == hedge.segment]
+        if not following:
+            sentence = self.support.segments[hedge.segment].sentence
+            following = [place for place, term in enumerate(terms) if term.sentence == sentence]
+        return any(place in self.used for place in following)
+
+
+def _kind_of(hedge: str) -> str:
+    return "negation" if hedge == "not" else "condition" if hedge.startswith("empty") else "modality"

@@ -34,7 +34,7 @@ _WORDS = re.compile(
     r"|(?P<number>\d+(?:,\d{3})+(?:\.\d+)?|\d+/\d+|\d+(?:\.\d+)?)"
     r"|(?P<unit>°\s?[fc]\b|°|%|mg/dl|mm hg\b)"
     r"|(?P<word>@?[^\W\d_]+)"
-    r"|(?P<sign>[.,;:!?()$-])"
+    r"|(?P<sign>[.,;:!?()$|-])"
 )
 _stemmer = Stemmer.Stemmer("english")
 
@@ -69,6 +69,11 @@ class Wording:
     def verb_stems(self) -> frozenset[str]:
         """Stems of the words one of which every sentence has."""
         return frozenset(stem(word) for word in [*self.data["finite_verbs"].split(), *self.imperatives])
+
+    @cached_property
+    def sequence(self) -> frozenset[str]:
+        """Words that say that one step follows another."""
+        return frozenset(self.data["sequence"])
 
     @cached_property
     def openers(self) -> frozenset[str]:
