@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 RECORD = VENV / "setup.json"
-UNFINISHED = VENV / "unfinished"  # there while packages are being written; a kill leaves it behind
+UNFINISHED = VENV / "unfinished"  # there while pip runs; a kill leaves it behind
 LOG = VENV / "install.log"
 STEP_MARK = "== "  # begins the line in the log that names a step
 
@@ -298,7 +298,7 @@ def set_up(wanted: Sequence[str]) -> tuple[Setup, bool]:
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     project = (ROOT / "pyproject.toml").read_bytes()
     inputs = fingerprint(project, constraints, VERSION, sys.platform, platform.machine(), str(ROOT))
-    made = read_setup(RECORD) if PYTHON.exists() and not UNFINISHED.exists() else None
+    made = read_setup(RECORD) if PYTHON.exists() and not half_written() else None
     compiler = made.no_engine_with if made and "model" in made.extras else find_compiler()
     extras = extras_to_install(made, inputs, wanted, compiler)
     if made is not None and not extras:
@@ -318,8 +318,8 @@ def set_up(wanted: Sequence[str]) -> tuple[Setup, bool]:
 
 
 def make_environment() -> None:
-    """Make .venv, or make it anew if it is unfinished, broken, or another Python's."""
-    if PYTHON.exists() and not UNFINISHED.exists():
+    """Make .venv, or make it anew if it is half written, broken, or another Python's."""
+    if PYTHON.exists() and not half_written():
         ask = [str(PYTHON), "-c", "import pip, sys; print(f'{sys.version_info[0]}.{sys.version_info[1]}')"]
         if run_quietly(ask).stdout.strip() == VERSION:
             return
@@ -387,7 +387,7 @@ def installs(label: str, arguments: Sequence[str], environment: Mapping[str, str
 
 
 def pip_install(label: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-    """Install into .venv, within the constraints; what a kill leaves half written is marked as unfinished.
+    """Install into .venv, within the constraints.
 
     Raises:
         StepError: pip failed.
@@ -397,10 +397,15 @@ def pip_install(label: str, arguments: Sequence[str], environment: Mapping[str, 
     try:
         step(label, [PYTHON, "-m", "pip", "install", *options, *arguments], environment)
     except StepError:
-        if "Installing collected packages" not in last_output():  # nothing was written yet: what is there is whole
+        if not half_written():
             UNFINISHED.unlink()
         raise
     UNFINISHED.unlink()
+
+
+def half_written() -> bool:
+    """Return whether pip was stopped while it wrote packages; before that, what is there is whole."""
+    return UNFINISHED.exists() and "Installing collected packages" in last_output()
 
 
 # ---- The two commands

@@ -94,6 +94,11 @@ class Clone:
         calls = self.folder / "calls"
         return calls.read_text().splitlines() if calls.exists() else []
 
+    def half_written(self) -> bool:
+        """Whether the next start would make the environment anew."""
+        command = [sys.executable, "-c", "import run; print(run.half_written())"]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True).stdout == "True\n"
+
     def has(self, name: str) -> bool:
         return (self.folder / ".venv" / name).exists()
 
@@ -249,8 +254,14 @@ def test_a_failed_install_is_one_line_and_status_2_and_the_next_start_goes_on(cl
 def test_an_install_killed_while_it_writes_leaves_the_environment_marked_as_unfinished(clone):
     killed = clone.start(breaks="--editable", writes="Installing collected packages: a, b", dies="yes")
     assert killed.returncode == 2
-    assert clone.has("unfinished")
+    assert clone.half_written()
     assert not clone.has("setup.json")
+
+
+@posix_only
+def test_an_install_killed_before_it_writes_is_gone_on_with(clone):
+    assert clone.start(breaks="--editable", writes="Collecting gradio", dies="yes").returncode == 2
+    assert not clone.half_written()
 
 
 @posix_only
@@ -266,4 +277,4 @@ def test_when_stopped_it_ends_the_step_in_progress(clone):
         assert process.wait(10) == 143
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
-    assert clone.has("unfinished")
+    assert not clone.half_written()
