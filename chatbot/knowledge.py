@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, field_validator, model_validator
 
@@ -27,7 +27,7 @@ from chatbot.knowledge_files import (
     shown_path,
     split_head,
 )
-from chatbot.text import lead_paragraph, markdown_sentences, plain_text
+from chatbot.text import has_paragraph, lead_paragraph, markdown_sentences, plain_text
 
 __all__ = [
     "Answer", "AnswerHead", "Clinic", "Filler", "Knowledge", "Review", "Source", "Strict", "Texts", "field_problems",
@@ -134,6 +134,11 @@ class Answer(AnswerHead):
 
 class Clinic(Strict):
     """The clinic's own facts. No phone number shown to a patient comes from anywhere else."""
+
+    PLACEHOLDERS: ClassVar[frozenset[str]] = frozenset((
+        "clinic_name", "clinic_phone", "clinic_hours", "emergency_number", "crisis_number", "poison_number",
+        "reach_a_person",
+    ))  # fmt: skip
 
     name: str = Field(min_length=1)
     region: str = Field(min_length=2, description="ISO 3166 country code, small letters")
@@ -352,7 +357,7 @@ def parse_answer(path: Path, root: Path, problems: list[Problem]) -> Answer | No
         return None
     head, body, first_line = parts
     found: list[Problem] = []
-    if not lead_paragraph(body):
+    if not has_paragraph(body):
         found.append(Problem(shown, "text", "has no opening paragraph; start with two or three plain sentences"))
     fields: dict[str, Any] = {}
     try:

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False})
 
 ABBREVIATIONS = ("e.g.", "i.e.", "Dr.", "Mr.", "Mrs.", "Ms.", "St.", "vs.", "No.", "approx.", "a.m.", "p.m.", "U.S.")
+_PLAIN_START = re.compile(r"(?:\A|\n[ \t]*\n)[^\W\d_]")  # a letter after an empty line: always a paragraph
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9¿¡])")
 
 
@@ -84,6 +85,11 @@ def mark_item(block: Block) -> str:
 def lead_paragraph(markdown: str) -> str:
     """Return the first paragraph as plain text, or an empty string."""
     return next((block.text for block in markdown_blocks(markdown) if block.kind == "paragraph"), "")
+
+
+def has_paragraph(markdown: str) -> bool:
+    """Say whether the text has a paragraph; much faster than ``lead_paragraph`` for text that begins as it should."""
+    return _PLAIN_START.search(markdown) is not None or bool(lead_paragraph(markdown))
 
 
 def markdown_sentences(markdown: str) -> list[str]:
