@@ -31,6 +31,10 @@ class Service:
         """The knowledge that is being served."""
         return self.pipeline.knowledge
 
+    def warm_up(self) -> None:
+        """Load the embedder now, so that the first patient does not wait for it."""
+        self.retriever.decide("a first question", ())
+
     def close(self) -> None:
         """End the model's process, if there is one."""
         if self.pipeline.writer is not None:

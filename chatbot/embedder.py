@@ -85,8 +85,10 @@ class MiniLM:
 @lru_cache(maxsize=1)
 def _load() -> Any:
     folder = weights_folder()
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import, not needed by every command
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import, not always needed
+    from transformers.utils import logging  # noqa: PLC0415
 
+    logging.disable_progress_bar()  # a hundred tensors load at once; a bar for them is noise
     try:
         return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     except (OSError, ValueError) as error:

@@ -40,8 +40,9 @@ def serve_page(settings: Settings, *, say: Say) -> None:
         say("Opening the clinic's answers …")
         service = open_service(settings, with_model=True)
         try:
-            _announce(service, say)
             app = build_app(service)
+            service.warm_up()
+            _announce(service, say)
             config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
             uvicorn.Server(config).run(sockets=[listener])
         finally:
