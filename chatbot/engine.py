@@ -24,6 +24,8 @@ from chatbot.remote import RemoteServers
 from chatbot.settings import EngineSettings
 
 SEED = 20261123
+COUNT_WAIT_S = 3.0  # for a model that is just starting
+ESTIMATE_FOR_S = 5.0
 
 # What chat formats mark their turns with. In a patient's or a passage's text it is only ever an attack or an accident.
 _TURN_MARKS = re.compile(
@@ -88,6 +90,7 @@ class Engine:
         }
         self._control_tokens = _any_of(control_tokens)
         self._counts_tokens = counts_tokens
+        self._estimate_until = 0.0
         self._count = lru_cache(maxsize=8192)(self._count_by_server)
         self._http = Completions()
 
@@ -105,15 +108,15 @@ class Engine:
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the text has for this model; a safe overestimate where nobody can say."""
-        if self._counts_tokens:
+        if self._counts_tokens and time.monotonic() >= self._estimate_until:
             try:
                 return self._count(text)
             except (GenerationError, httpx.HTTPError, ValueError, KeyError):
-                pass
+                self._estimate_until = time.monotonic() + ESTIMATE_FOR_S  # one wait is enough for a whole prompt
         return estimate_tokens(text)
 
     def _count_by_server(self, text: str) -> int:
-        endpoint = self._servers.acquire(1.0, lambda: False)
+        endpoint = self._servers.acquire(COUNT_WAIT_S, lambda: False)
         try:
             return int(self._http.post(endpoint, "/extras/tokenize/count", {"input": text})["count"])
         finally:

@@ -49,7 +49,7 @@ class StartError(Exception):
 class Child:
     """One started process."""
 
-    def __init__(self, spec: ModelSpec, *, plain_kernels: bool) -> None:
+    def __init__(self, spec: ModelSpec, worker: Path, *, plain_kernels: bool) -> None:
         self.first_mib = 0
         self.key = secrets.token_urlsafe(24)
         self.endpoint = Endpoint("", self.key)
@@ -57,7 +57,7 @@ class Child:
         self._answered = threading.Event()
         self._complaints: deque[str] = deque(maxlen=5)
         self.popen = subprocess.Popen(
-            [sys.executable, "-P", str(WORKER)],
+            [sys.executable, "-P", str(worker)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -7,10 +7,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from chatbot.errors import GenerationError
-from chatbot.llama_child import Child, Endpoint, ModelSpec, StartError
+from chatbot.llama_child import WORKER, Child, Endpoint, ModelSpec, StartError
 
 LOOK_EVERY_S = 0.25
 HEALTH_EVERY_S = 1.0
@@ -33,10 +34,19 @@ class LlamaServer:
         spec: The model and how to run it.
         start_timeout_s: A start that takes longer counts as failed.
         warm_up: Messages whose beginning every prompt shares; evaluated at each start.
+        worker: The program to run, another one in tests.
     """
 
-    def __init__(self, spec: ModelSpec, *, start_timeout_s: float = 60, warm_up: Sequence[dict[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        start_timeout_s: float = 60,
+        warm_up: Sequence[dict[str, str]] = (),
+        worker: Path = WORKER,
+    ) -> None:
         self._spec = spec
+        self._worker = worker
         self._start_timeout_s = start_timeout_s
         self._warm_up = list(warm_up)
         self._changed = threading.Condition()
@@ -109,7 +119,7 @@ class LlamaServer:
         while not self._is_closed():
             try:
                 child = self._started()
-            except StartError as error:
+            except (StartError, OSError, ValueError) as error:  # no memory for a process, no sense in its answer
                 failures += 1
                 self._reason = str(error)
                 if failures >= FAILURES_UNTIL_UNAVAILABLE:
@@ -147,7 +157,7 @@ class LlamaServer:
 
     def _started(self) -> Child | None:
         self.starts += 1
-        child = Child(self._spec, plain_kernels=self._plain_kernels)
+        child = Child(self._spec, self._worker, plain_kernels=self._plain_kernels)
         self._child = child
         deadline = time.monotonic() + self._start_timeout_s
         try:
@@ -173,7 +183,7 @@ class LlamaServer:
         missed = 0
         while True:
             with self._changed:
-                self._changed.wait_for(self._is_closed or self._suspected, timeout=LOOK_EVERY_S)
+                self._changed.wait_for(lambda: self._is_closed() or self._suspected, timeout=LOOK_EVERY_S)
                 idle_s = time.monotonic() - self._idle_since if not self._serving else 0.0
                 suspected = self._suspected
             if self._is_closed():
