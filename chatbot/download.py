@@ -25,7 +25,6 @@ TRIES = 5
 FIRST_PAUSE_S = 1.0
 READ_TIMEOUT_S = 30.0
 SPARE_BYTES = 64 * 1024 * 1024  # room that must be left on the disk
-CHUNK_BYTES = 1024 * 1024
 
 Progress = Callable[[int, int], None]
 
@@ -148,7 +147,7 @@ def _write(answer: httpx.Response, part: Path, here: int, total: int, progress: 
         file.truncate()
         try:
             progress(here, total)
-            for chunk in answer.iter_bytes(CHUNK_BYTES):
+            for chunk in answer.iter_bytes():
                 file.write(chunk)
                 here += len(chunk)
                 if total and here > total:

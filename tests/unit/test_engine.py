@@ -228,7 +228,7 @@ def test_a_refusal_is_an_error_that_does_not_repeat_the_question(status: int):
 
 def test_a_reply_cut_at_its_longest_is_not_taken_for_finished():
     with stand_in(says("Take it if you are not", reason="length")) as server, engine_for(server) as engine:
-        text, error = read(engine)
+        _, error = read(engine)
     assert "cut" in error
 
 
@@ -355,17 +355,20 @@ def test_a_server_that_falls_silent_is_left_for_another():
 
 
 def test_no_failed_reply_when_one_of_two_servers_dies_under_load():
-    with stand_in(says("Rest ", "and ", "drink.", pause_s=0.01)) as one:
-        with stand_in(says("Rest ", "and ", "drink.", pause_s=0.01)) as other:
-            with engine_for(one, other, slots=2, length=50, deadline_s=10) as engine:
-                results: list[tuple[str, str]] = []
-                threads = [threading.Thread(target=lambda: results.append(read(engine))) for _ in range(24)]
-                for thread in threads:
-                    thread.start()
-                time.sleep(0.1)
-                one.script = lambda connection: None  # hangs up on everybody without a word
-                for thread in threads:
-                    thread.join(15)
+    script = says("Rest ", "and ", "drink.", pause_s=0.01)
+    with (
+        stand_in(script) as one,
+        stand_in(script) as other,
+        engine_for(one, other, slots=2, length=50, deadline_s=10) as engine,
+    ):
+        results: list[tuple[str, str]] = []
+        threads = [threading.Thread(target=lambda: results.append(read(engine))) for _ in range(24)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        one.script = lambda connection: None  # hangs up on everybody without a word
+        for thread in threads:
+            thread.join(15)
     assert results == [("Rest and drink.", "")] * 24
 
 
