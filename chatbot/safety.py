@@ -1,10 +1,25 @@
 """The gate in front of everything: emergencies, crises and requests that must be declined."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from chatbot.embedder import Embedder
+from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge import GreetingText
-from chatbot.reply import Outcome
+from chatbot.reply import Outcome, Turn
+from chatbot.safety_match import Hit, Reading
+from chatbot.safety_rules import ReadyRule, RuleBook
+from chatbot.safety_text import Word
+
+WHOLE_CHARS = 24_000  # longer messages are read at their head, their tail and in windows between
+WINDOW_CHARS = 2_000
+WINDOWS = 6
+EARLIER_MESSAGES = 8
+EARLIER_CHARS = 4_000
+UNLESS_REACH = 12  # words
+MAX_NEAR = 60  # hits of one part looked at around one place
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +36,145 @@ class Verdict:
     def of_failure(cls, text: str, error: BaseException) -> "Verdict":
         """Return the verdict for a gate that could not decide: the clinic's emergency text."""
         return cls(Outcome.EMERGENCY, "safety-gate-failed", text, error=f"{type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A rule that fired, and the words it fired on."""
+
+    rule: ReadyRule
+    matched: tuple[str, ...]
+
+
+class SafetyGate:
+    """Reads every message before anything else does (a Gate, see ``pipeline``). Safe to share between threads."""
+
+    def __init__(self, rules: RuleBook, embedder: Embedder | None) -> None:
+        if not rules.usable or rules.reader is None:
+            raise KnowledgeError([Problem("safety", "", "the safety rules cannot be used; mend the problems listed first")])
+        self.rules = rules
+        self._read = lru_cache(maxsize=256)(rules.reader.read)
+
+    def check(self, message: str, history: Sequence[Turn] = ()) -> Verdict | None:
+        """Return the verdict of the most urgent rule that fires, or None."""
+        fired = self.first_fired(message, history)
+        if fired is None:
+            return None
+        group = self.rules.groups[fired.rule.group]
+        return Verdict(self.rules.outcome(group.id), fired.rule.id, group.card, fired.matched)
+
+    def first_fired(self, message: str, history: Sequence[Turn] = ()) -> Fired | None:
+        """Return the most urgent rule that fires on the words, or None."""
+        reading = self._read(bounded(message))
+        said = [turn.text[:EARLIER_CHARS] for turn in history if turn.role == "user"][-EARLIER_MESSAGES:]
+        earlier = [self._read(text) for text in said]
+        for rule in self.rules.rules:
+            matched = fire(rule, reading) or (fire_with_earlier(rule, reading, earlier) if rule.rule.earlier else None)
+            if matched:
+                return Fired(rule, matched)
+        return None
+
+
+def bounded(message: str) -> str:
+    """Return the message, or of a flood its head, its tail and windows between: the work stays bounded."""
+    if len(message) <= WHOLE_CHARS:
+        return message
+    edge = WHOLE_CHARS // 2
+    step = max((len(message) - 2 * edge) // WINDOWS, 1)
+    middle = [message[start : start + WINDOW_CHARS] for start in range(edge, len(message) - edge, step)][:WINDOWS]
+    return "\n".join([message[:edge], *middle, message[-edge:]])
+
+
+def fire(rule: ReadyRule, reading: Reading) -> tuple[str, ...] | None:
+    """Return the message's words that make the rule fire, or None."""
+    if not all(any(name in reading.hits for name in part) for part in (*rule.parts, *rule.who)):
+        return None
+    parts = [meant(reading, part, rule.rule.even_if) for part in rule.parts]
+    who = [here(reading, part) for part in rule.who]
+    if not all(parts) or not all(who):
+        return None
+    against = [hit for part in rule.unless for hit in here(reading, part)]
+    cluster = close_together(parts, reading, rule.rule.within, against)
+    if cluster is None:
+        return None
+    return tuple(reading.quote(hit) for hit in (*cluster, *(hits[0] for hits in who)))
+
+
+def fire_with_earlier(rule: ReadyRule, reading: Reading, earlier: Sequence[Reading]) -> tuple[str, ...] | None:
+    """Return the words that complete a combination which the patient began in earlier messages, or None.
+
+    What the earlier messages completed by themselves has been answered with its card; it fires again only on a
+    sign in the new message, never on an unrelated one.
+    """
+    now = [meant(reading, part, rule.rule.even_if) for part in rule.parts]
+    about_now = [here(reading, part) for part in rule.who]
+    before = [[(r, h) for r in earlier for h in meant(r, part, rule.rule.even_if)] for part in rule.parts]
+    about_before = [[(r, h) for r in earlier for h in here(r, part)] for part in rule.who]
+    if not all(a or b for a, b in zip([*now, *about_now], [*before, *about_before], strict=True)):
+        return None
+    complete_before = all(before) and all(about_before)
+    is_new = any(now) or (any(about_now) and not complete_before)
+    if not is_new or any(here(reading, part) for part in rule.unless):
+        return None
+    words = [reading.quote(hits[0]) for hits in (*now, *about_now) if hits]
+    old = [r.quote(h) for a, b in zip([*now, *about_now], [*before, *about_before], strict=True) if not a for r, h in b[-1:]]
+    return (*words, *(f"earlier: {text}" for text in old))
+
+
+def meant(reading: Reading, part: Iterable[str], even_if: Sequence[str] = ()) -> list[Hit]:
+    """Return the hits of a part that are meant as they stand."""
+    return [
+        hit for name in part for hit in reading.hits.get(name, ()) if hit.doubt is None or hit.doubt in even_if
+    ]
+
+
+def here(reading: Reading, part: Iterable[str]) -> list[Hit]:
+    """Return the hits of a part, meant or not: enough for who somebody is."""
+    return [hit for name in part for hit in reading.hits.get(name, ()) if hit.doubt != "idiom"]
+
+
+def close_together(
+    parts: Sequence[Sequence[Hit]], reading: Reading, within: int, against: Sequence[Hit]
+) -> tuple[Hit, ...] | None:
+    """Return one hit of every part, none overlapping and all within so many words of the rarest, or None."""
+    words = reading.words
+    order = sorted(range(len(parts)), key=lambda number: len(parts[number]))
+    others = [sorted(parts[number], key=lambda hit: hit.start) for number in order[1:]]
+    against = sorted(against, key=lambda hit: hit.start)
+    for anchor in parts[order[0]]:
+        chosen = [anchor]
+        for hits in others:
+            free = (hit for hit in _near(hits, anchor, words, within) if not any(_overlap(hit, one) for one in chosen))
+            nearest = min(free, key=lambda hit: (_distance(hit, anchor, words), hit.weak), default=None)
+            if nearest is None:
+                break
+            chosen.append(nearest)
+        else:
+            too_doubtful = sum(hit.weak for hit in chosen) > (len(chosen) > 1)
+            if not too_doubtful and not any(True for _ in _near(against, anchor, words, UNLESS_REACH)):
+                return tuple(chosen)
+    return None
+
+
+def _near(hits: Sequence[Hit], anchor: Hit, words: Sequence[Word], reach: int) -> Iterator[Hit]:
+    """Yield the hits, given in order, within so many words of the anchor; never more than ``MAX_NEAR``."""
+    first = bisect_left(hits, words[anchor.start].place - reach, key=lambda hit: words[hit.end - 1].place)
+    for hit in hits[first : first + MAX_NEAR]:
+        if _distance(hit, anchor, words) > reach:
+            if hit.start > anchor.start:
+                return
+            continue
+        yield hit
+
+
+def _distance(one: Hit, other: Hit, words: Sequence[Word]) -> int:
+    """Return the words between two hits, fillers not counted; neighbours are one apart."""
+    first, second = (one, other) if one.start <= other.start else (other, one)
+    return max(words[second.start].place - words[first.end - 1].place, 0)
+
+
+def _overlap(one: Hit, other: Hit) -> bool:
+    return one.start < other.end and other.start < one.end
 
 
 def greeting_for(message: str, greetings: Sequence[GreetingText]) -> str | None:
