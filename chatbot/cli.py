@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chatbot import __version__, commands_model
+from chatbot import __version__, commands_model, commands_staff
 from chatbot.bootstrap import Service
 from chatbot.commands import KnowledgeOption, SettingsOption, bar, err, opened, out, settings_for
 from chatbot.conversations import read_conversations, read_queries, write_lines
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(commands_model.app, name="model")
+app.add_typer(commands_staff.import_app, name="import")
 
 BatchOption = Annotated[Path | None, typer.Option("--batch", help="Questions, one JSON object a line.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Where the replies go, one JSON object a line.")]

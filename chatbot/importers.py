@@ -77,7 +77,7 @@ class ImportReport:
     @property
     def ok(self) -> bool:
         """Say whether every row is in the folder as the source has it."""
-        return not self.problems and not self.kept
+        return not self.kept and all(problem.severity != "error" for problem in self.problems)
 
     def leave_out(self, reason: str) -> None:
         """Count a row that has nothing to bring in."""
