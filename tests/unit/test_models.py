@@ -35,12 +35,12 @@ def test_a_damaged_registry_is_one_clear_line(tmp_path):
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
-    with pytest.raises(SettingsError, match="granite-4.1-3b"):
+    with pytest.raises(SettingsError, match=r"granite-4\.1-3b"):
         use_model("gpt-9", tmp_path)
 
 
 def test_a_known_model_that_is_not_here_says_how_to_get_it(tmp_path):
-    with pytest.raises(ModelLoadError, match="healthfaq model pull qwen3-1.7b"):
+    with pytest.raises(ModelLoadError, match=r"healthfaq model pull qwen3-1\.7b"):
         model_path("qwen3-1.7b", tmp_path)
 
 
