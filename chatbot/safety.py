@@ -94,7 +94,7 @@ def fire(rule: ReadyRule, reading: Reading) -> tuple[str, ...] | None:
     if not all(parts) or not all(who):
         return None
     against = [hit for part in rule.unless for hit in here(reading, part)]
-    cluster = close_together(parts, reading, rule.rule.within, against)
+    cluster = close_together(parts, reading, rule.rule.within, against, in_order=rule.rule.in_order)
     if cluster is None:
         return None
     return tuple(reading.quote(hit) for hit in (*cluster, *(hits[0] for hits in who)))
@@ -134,17 +134,22 @@ def here(reading: Reading, part: Iterable[str]) -> list[Hit]:
 
 
 def close_together(
-    parts: Sequence[Sequence[Hit]], reading: Reading, within: int, against: Sequence[Hit]
+    parts: Sequence[Sequence[Hit]], reading: Reading, within: int, against: Sequence[Hit], *, in_order: bool = False
 ) -> tuple[Hit, ...] | None:
     """Return one hit of every part, none overlapping and all within so many words of the rarest, or None."""
     words = reading.words
     order = sorted(range(len(parts)), key=lambda number: len(parts[number]))
-    others = [sorted(parts[number], key=lambda hit: hit.start) for number in order[1:]]
+    others = [(number, sorted(parts[number], key=lambda hit: hit.start)) for number in order[1:]]
     against = sorted(against, key=lambda hit: hit.start)
     for anchor in parts[order[0]]:
         chosen = [anchor]
-        for hits in others:
-            free = (hit for hit in _near(hits, anchor, words, within) if not any(_overlap(hit, one) for one in chosen))
+        for number, hits in others:
+            free = (
+                hit
+                for hit in _near(hits, anchor, words, within)
+                if not any(_overlap(hit, one) for one in chosen)
+                and (not in_order or (hit.start < anchor.start) == (number < order[0]))
+            )
             nearest = min(free, key=lambda hit: (_distance(hit, anchor, words), hit.weak), default=None)
             if nearest is None:
                 break

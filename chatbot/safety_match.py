@@ -53,15 +53,18 @@ class _Node:
     names: list[str] = field(default_factory=list)
 
 
-def phrase_words(phrase: str, short_forms: ShortForms, fillers: frozenset[str]) -> list[PhraseWord]:
+def phrase_words(
+    phrase: str, short_forms: ShortForms, fillers: frozenset[str], little_words: frozenset[str] = frozenset()
+) -> list[PhraseWord]:
     """Return the steps of a phrase as it is written in a rule file.
 
     ``=`` in front: exactly these words. ``*`` at a word's end: any ending. ``...``: up to four words between.
-    Otherwise word forms do not matter and fillers are left out, as long as two words remain: "end it all" is not "end".
+    Otherwise word forms do not matter and fillers are left out, as long as two telling words remain, little words
+    (of, with, me) not counted: "end it all" is not "end", and "done with life" not "with life".
     """
     exact = phrase.startswith("=")
     parts = [_starred(part, short_forms) for part in re.split(r"\s*\.\.\.\s*", phrase.removeprefix("="))]
-    telling = sum(text not in fillers for part in parts for text, _ in part)
+    telling = sum(text not in fillers and text not in little_words for part in parts for text, _ in part)
     whole = exact or telling < 2
     steps: list[PhraseWord] = []
     for part in parts:

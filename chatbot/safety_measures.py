@@ -100,8 +100,8 @@ def _temperatures(measure: Measure, words: Sequence[Word]) -> Iterator[tuple[int
         if not marked and (_unit(words, at + 1) in SECONDS or unit in ("mg", "ml", "pound", "kg", "percent", "old")):
             continue
         near = {stem(text) for text in _texts(words, at - 8, at + 6)}
-        if not marked and not (near & _TEMPERATURE):
-            continue
+        if not marked and not (near & _TEMPERATURE) and value == int(value):
+            continue  # "38.4" is taken for a temperature on its own, "38" is not
         celsius = _celsius(value, unit)
         if celsius is not None and measure.holds(celsius):
             yield at, at + 2 if marked else at + 1

@@ -33,6 +33,7 @@ class Language(Strict):
 
     short_forms: dict[str, str]
     fillers: tuple[str, ...]
+    little_words: tuple[str, ...]
     negations: tuple[str, ...]
     not_negations: tuple[str, ...]
     breaks: tuple[str, ...]
@@ -61,6 +62,7 @@ class Rule(Strict):
     all: tuple[str, ...] = ()
     who: tuple[str, ...] = Field(default=(), description="parts that must be there too, wherever in the message")
     within: int = Field(default=7, ge=1, le=60, description="words between two parts of 'all', fillers not counted")
+    in_order: bool = Field(default=False, description="the parts of 'all' stand in this order: who, does what, to whom")
     unless: tuple[str, ...] = Field(default=(), description="parts that take the rule back when they stand near")
     earlier: bool = Field(default=False, description="parts may come from the patient's earlier messages")
     even_if: tuple[Literal["asked", "supposed", "past", "negated"], ...] = ()
@@ -208,6 +210,7 @@ class _Compiler:
         self._shared = shared
         self._short_forms = ShortForms(language.short_forms)
         self._fillers = frozenset(language.fillers)
+        self._little_words = frozenset(language.little_words)
         self._lists: dict[str, list[list[PhraseWord]]] = {}
         self._plain: set[str] = set()
         self._exact: set[str] = set()
@@ -263,9 +266,9 @@ class _Compiler:
     def _phrases(self, phrases: Iterable[str], where: str) -> list[list[PhraseWord]]:
         compiled = []
         for phrase in phrases:
-            steps = phrase_words(phrase, self._short_forms, self._fillers)
+            steps = phrase_words(phrase, self._short_forms, self._fillers, self._little_words)
             if not steps:
-                self.problems.append(Problem(where.split(":")[0], where.partition(": ")[2], f"{phrase!r} holds no words"))
+                self.problems.append(Problem(*where.split(": ", 1), f"{phrase!r} holds no words"))
                 continue
             compiled.append(steps)
             pieces = {text for text, value in self._short_forms.pieces(phrase) if value is None and text[0].isalpha()}

@@ -139,7 +139,7 @@ class Vocabulary:
                 continue
             filler = piece in self._fillers
             place += not filler
-            keys, weak_keys = self._lookup(piece) if number is None else (("#", f"{number:g}"), ())
+            keys, weak_keys = self._lookup(piece) if number is None else (self._number_keys(piece, number), ())
             words.append(Word(piece, keys, weak_keys, place, sentence, filler, comma, number))
             comma = False
         return words
@@ -157,6 +157,9 @@ class Vocabulary:
             weak = self._misspelt(plain) - keys if doubtful else set()
             return tuple(keys), tuple(weak)
         return tuple(keys | self._misspelt(plain)), ()
+
+    def _number_keys(self, piece: str, number: float) -> tuple[str, ...]:
+        return f"{number:g}", *(f"{prefix}*" for prefix in self._prefixes if piece.startswith(prefix))
 
     def _own_keys(self, word: str) -> set[str]:
         return {stem(word), f"={word}", *(f"{prefix}*" for prefix in self._prefixes if word.startswith(prefix))}
