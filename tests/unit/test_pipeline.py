@@ -2,7 +2,7 @@
 
 import jsonschema
 import pytest
-from conftest import ANSWERED, FixedRetriever, ScriptedWriter, WordGate
+from fakes import ANSWERED, FixedRetriever, ScriptedWriter, WordGate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,7 +126,7 @@ def test_every_outcome_matches_the_contract(small_knowledge, reply_schema, quest
 def test_any_text_leads_to_exactly_one_reply_with_something_to_read(text):
     from pathlib import Path
 
-    from conftest import CHILD_FEVER, CLINIC, FEVER, TEXTS
+    from fakes import CHILD_FEVER, CLINIC, FEVER, TEXTS
 
     from chatbot.knowledge import Knowledge
 
