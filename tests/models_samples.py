@@ -43,6 +43,8 @@ def _value(value: Any) -> bytes:
         return struct.pack("<I", 8) + _string(value)
     if isinstance(value, int):
         return struct.pack("<Ii", 5, value)
+    if isinstance(value, float):
+        return struct.pack("<If", 6, value)
     if isinstance(value[0], str):
         return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(_string(text) for text in value)
     return struct.pack("<IIQ", 9, 5, len(value)) + struct.pack(f"<{len(value)}i", *value)
