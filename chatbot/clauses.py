@@ -31,6 +31,10 @@ class Term:
     modality: str
     item: int = 0  # number of its list item, from 1; 0 outside lists
     light: bool = False
+    clause: int = 0  # number of its clause: a full stop, ";" or ", but" begins a new one
+    chunk: int = 0  # number of its phrase: a preposition begins a new one
+    preposition: str = ""  # what begins that phrase
+    about: bool = False  # an audience after in, for or during: "in adults"
 
     @property
     def is_audience(self) -> bool:
@@ -106,9 +110,15 @@ class _Reader:
         self.groups = 0
         self.fronted_ends = -1
         self.item = 0
+        self.clause = 0
+        self.chunk = 0
+        self.preposition = ""
+        self.breaks = {*JOINS, *_STOPS, *known.conditions, *known.reasons, *known.relatives, "that"}
         self.lead_state = _State()
 
     def read(self) -> Reading:
+        while self._at(0) in ("no", "yes") and self._at(1) == ",":
+            del self.parts[:2]
         if self._at(0) in self.known.openers:
             self.state.fronted, self.fronted_ends = True, self._end_of_fronted(0)
         for place, part in enumerate(self.parts):
@@ -141,6 +151,7 @@ class _Reader:
         known, state = self.known, self.state
         if word in _STOPS:
             self.state = _State(sentence=state.sentence + 1)
+            self.clause += 1
             self._open(word)
         elif word == "|":
             self._next_item()
@@ -153,8 +164,13 @@ class _Reader:
             self._govern(self.groups, "because")
             self._open(word)
         elif word in known.relatives:
-            state.modality, state.negated, state.subject_negated = "", word == "without", False
-            self._open(word, narrows=True)
+            if word not in ("with", "without"):
+                state.modality, state.negated, state.subject_negated = "", False, False
+            elif word == "without":
+                state.negated = True
+            # ", with its number on the card" only adds; "people with asthma" tells which people
+            self._open(word, narrows=self._at(place - 1) != ",")
+            self.preposition = word
             if word == "without":
                 self._hedge(word)
         elif word in known.negations:
@@ -178,6 +194,8 @@ class _Reader:
         known, state = self.known, self.state
         if state.at_clause_start and word in known.imperatives and not self._is_noun_here(place):
             state.modality, state.instruction = "should", True
+        if word in self.known.prepositions:
+            self.chunk, self.preposition = self.chunk + 1, word
         if word not in ("please", "also", "do", "then", "not", "first", "to"):
             state.at_clause_start = False
         if word in known.audiences or (word not in known.closed and word not in known.neutral and word[0] != "$"):
@@ -186,6 +204,11 @@ class _Reader:
     def _is_noun_here(self, place: int) -> bool:
         """Say whether an instruction's word is a subject here: "Exercise can help", "Rest is best"."""
         following = self._at(place + 1)
+        if self._at(place) in self.known.ambiguous:
+            near = [self._at(place + ahead) for ahead in range(1, 5)]
+            near = near[: next((n for n, word in enumerate(near) if word in self.breaks), 4)]
+            if any(word in self.known.modalities or word in ("is", "are", "was", "were") for word in near):
+                return True
         return following in ("is", "are", "was", "does", "helps") or (
             following in self.known.modalities and following not in ("will",)
         )
@@ -196,6 +219,8 @@ class _Reader:
             Term(
                 key, word, quantity, state.sentence, len(self.segments) - 1, state.group, state.condition,
                 state.negated, "" if state.modality == "will" else state.modality, self.item, light,
+                self.clause, self.chunk, self.preposition,
+                key.startswith("audience:") and self.preposition in ("in", "for", "during", "among"),
             )
         )  # fmt: skip
         state.at_clause_start = False
@@ -254,9 +279,12 @@ class _Reader:
             state.bracketed = False
             return
         elif word == ":":
-            pass
+            state.at_clause_start = True
         elif word == "but":
-            self.state = _State(sentence=state.sentence, group=state.group, condition=state.condition)
+            inside = self._at(place + 1) in self.known.negations or self._at(place - 1) != ","
+            group, condition = (state.group, state.condition) if inside else (-1, "")
+            self.clause += not inside
+            self.state = _State(sentence=state.sentence, group=group, condition=condition)
         else:
             self._continue(word, place)
         self._open(word)
@@ -296,6 +324,7 @@ class _Reader:
 
     def _open(self, word: str, *, narrows: bool = False) -> None:
         state = self.state
+        self.chunk, self.preposition = self.chunk + 1, ""
         last = self.segments[-1]
         within = len(self.segments) - 1 if narrows else last.within if word in ("and", "or") else -1
         if last.sentence != state.sentence or last.group != state.group:

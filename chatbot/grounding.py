@@ -18,6 +18,7 @@ from functools import lru_cache
 from chatbot.clauses import Reading, read
 from chatbot.embedder import Embedder, Vectors
 from chatbot.prompting import ABSTENTION, Passage
+from chatbot.rewording import active_forms, whole_parts
 from chatbot.sentence_stream import split_stream as split_stream
 from chatbot.support import Statement, Vetted, is_sentence, objections, plain_form, vetted
 from chatbot.text import split_sentences
@@ -41,17 +42,23 @@ class SentenceVerdict:
     reasons: tuple[str, ...] = ()  # e.g. ("number: 39 °C is not in the passage",)
 
 
-def check_sentence(sentence: str, passages: Sequence[Passage], similarity: Similarity | None = None) -> SentenceVerdict:
+def check_sentence(
+    sentence: str, passages: Sequence[Passage], similarity: Similarity | None = None, *, find_citation: bool = False
+) -> SentenceVerdict:
     """Return whether the sentence says nothing that a passage it cites does not.
 
     Args:
         sentence: One sentence with its [n] mark, before or after the full stop.
         passages: What the model was given, in the order of their numbers.
         similarity: Cosine of two texts' meaning; without it the meaning step is left to words alone.
+        find_citation: Check a sentence without any mark against every passage and cite the one that carries it,
+            for models that were not trained to set marks. A wrong mark is refused all the same.
     """
     text = " ".join(MARK.sub("", sentence).replace("**", "").split())
     text = re.sub(r"\s+([.!?,;])", r"\1", text)
     cited = [int(number) for number in MARK.findall(sentence)]
+    if not cited and find_citation:
+        cited = list(range(1, len(passages) + 1))
     if reason := _not_citing(cited, len(passages)) or _not_a_sentence(text):
         return SentenceVerdict(False, text, None, (reason,))
     verdicts = [_check_against(text, passages[number - 1], similarity) for number in dict.fromkeys(cited)]
@@ -61,12 +68,13 @@ def check_sentence(sentence: str, passages: Sequence[Passage], similarity: Simil
 class GroundingChecker:
     """Decides whether a generated sentence may be shown (a Checker, see pipeline)."""
 
-    def __init__(self, embedder: Embedder | None) -> None:
+    def __init__(self, embedder: Embedder | None, *, find_citation: bool = False) -> None:
+        self._find_citation = find_citation
         self._similarity = _similarity_of(embedder) if embedder is not None else None
 
     def check(self, sentence: str, passages: Sequence[Passage]) -> SentenceVerdict:
         """Return whether the sentence says nothing that its cited passage does not."""
-        return check_sentence(sentence, passages, self._similarity)
+        return check_sentence(sentence, passages, self._similarity, find_citation=self._find_citation)
 
 
 def _similarity_of(embedder: Embedder) -> Similarity:
@@ -105,15 +113,31 @@ def _check_against(text: str, passage: Passage, similarity: Similarity | None) -
         return SentenceVerdict(False, text, passage.answer_id, ("sentence: is not a whole one",))
     if reason := _soothes(text, known):
         return SentenceVerdict(False, text, passage.answer_id, (reason,))
-    claim = read(text)
-    if claim.begins_with_pronoun:
+    if read(text).begins_with_pronoun:
         return SentenceVerdict(False, text, passage.answer_id, ("meaning: does not say what it speaks of",))
-    carried_by, reasons = _carrier(claim, known)
-    if carried_by is None:
+    carried_by, reasons = _carriers(text, known)
+    if not carried_by:
         return SentenceVerdict(False, text, passage.answer_id, reasons)
-    if similarity is not None and (cosine := similarity(text, carried_by.text)) < MIN_SIMILARITY:
+    support = " ".join(statement.text for statement in carried_by)
+    if similarity is not None and (cosine := similarity(text, support)) < MIN_SIMILARITY:
         return SentenceVerdict(False, text, passage.answer_id, (f"meaning: only {cosine:.2f} like the passage",))
     return SentenceVerdict(True, text, passage.answer_id)
+
+
+def _carriers(text: str, known: Vetted) -> tuple[tuple[Statement, ...], tuple[str, ...]]:
+    """Return the statements that carry a sentence between them, or why the closest one does not."""
+    whole, reasons = _carrier(read(text), known)
+    if whole is not None:
+        return (whole,), ()
+    for variant in active_forms(text):
+        if (other := _carrier(read(variant), known)[0]) is not None:
+            return (other,), ()
+    for parts in whole_parts(text):
+        carriers = [_carrier(read(part), known)[0] for part in parts]
+        found = tuple(carrier for carrier in carriers if carrier is not None)
+        if len(found) == len(parts):
+            return found, ()
+    return (), reasons
 
 
 def _carrier(claim: Reading, known: Vetted) -> tuple[Statement | None, tuple[str, ...]]:

@@ -19,6 +19,7 @@ class Quantity:
     compared: str = ""  # one of > >= < <= ~, or empty
     per: str = ""  # unit of the rate: "2 times a day" has day
     every: bool = False  # "every 4 hours"
+    how: str = ""  # "in" for "in 2 days" and "within 2 days", which are not "for 2 days"
     of: tuple[str, ...] = ()  # stems of what is counted, when there is no unit
 
     def same_as(self, other: "Quantity") -> bool:
@@ -27,6 +28,8 @@ class Quantity:
             other.low, other.high, other.unit, other.compared, other.per, other.every
         ):  # fmt: skip
             return self._equal_amount(other)
+        if self.how != other.how:
+            return False
         return bool(self.unit) or not self.of or bool(set(self.of) & set(other.of))
 
     def _equal_amount(self, other: "Quantity") -> bool:
@@ -92,8 +95,9 @@ class _Reader:
             compared, end = self._comparison(end, self.after)
         if not rate:
             rate, end = self._rate(end)
+        how = "in" if self._word(place - 1) in ("in", "within") else ""
         return [
-            replace(part, compared=compared, per=rate, every=every) if isinstance(part, Quantity) else part
+            replace(part, compared=compared, per=rate, every=every, how=how) if isinstance(part, Quantity) else part
             for part in shape
         ], end
 

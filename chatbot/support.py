@@ -12,6 +12,7 @@ from chatbot.wording import wording
 
 MIN_SEGMENT_COVERAGE = 0.5  # of the words of each piece of the statement that a sentence takes up
 MIN_STATEMENT_COVERAGE = 0.3
+_FREQUENCIES = {"often", "usually", "sometimes", "some", "many", "most"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,6 @@ def _led(lead: str, items: Sequence[str]) -> Iterator[tuple[str, bool]]:
 
 def _leads(heading: str) -> bool:
     """Say whether items under this heading mean nothing, or the opposite, without it."""
-    reading = read(heading)
     words = heading.casefold().split()
     if not words or heading.endswith("?"):
         return False
@@ -160,17 +160,24 @@ def _lower_first(text: str) -> str:
 def objections(claim: Reading, statement: Statement) -> tuple[str, ...]:
     """Return why the statement does not carry the claim; empty when it does."""
     support = read(statement.text)
-    return _Comparison(claim, support, statement).objections()
+    found = _Comparison(claim, support, statement).objections()
+    if found and any(term.key in statement.context for term in claim.terms):
+        # A word of the title may be meant as in the title, although the statement has it elsewhere.
+        return _Comparison(claim, support, statement, by_context=True).objections() and found
+    return found
 
 
 class _Comparison:
     """One claim laid over one statement."""
 
-    def __init__(self, claim: Reading, support: Reading, statement: Statement) -> None:
+    def __init__(self, claim: Reading, support: Reading, statement: Statement, *, by_context: bool = False) -> None:
+        self.by_context = by_context
         self.claim = claim
         self.support = support
         self.context = statement.context
         self.in_order = statement.in_order or support.in_sequence
+        # "often helps" may be said as "can often help": still no more than the passage says.
+        self.weakened = bool({hedge.name for hedge in claim.hedges} & _FREQUENCIES)
         self.from_context: list[Term] = []
         self.reasons: list[str] = []
 
@@ -190,7 +197,9 @@ class _Comparison:
         return tuple(dict.fromkeys(self.reasons))
 
     def _candidates(self, term: Term) -> list[int]:
-        places = []
+        places: list[int] = []
+        if self.by_context and term.quantity is None and not term.is_audience and term.key in self.context:
+            return places
         for place, other in enumerate(self.support.terms):
             if term.quantity is not None:
                 if other.quantity is not None and term.quantity.same_as(other.quantity):
@@ -268,9 +277,13 @@ class _Comparison:
     def _governed_alike(self) -> None:
         for term, place in self.pairs:
             other = self.support.terms[place]
+            if term.about and other.about:
+                continue
             if term.negated != other.negated:
                 self.reasons.append(f"negation: {term.word} is {'not ' * (not other.negated)}negated in the passage")
-            if term.modality != other.modality:
+            if term.modality != other.modality and not (
+                self.weakened and (term.modality, other.modality) == ("may", "")
+            ):
                 said, vetted_ = term.modality or "a plain fact", other.modality or "a plain fact"
                 self.reasons.append(f"modality: {term.word} is said as {said}, the passage says {vetted_}")
             if term.condition != other.condition:
@@ -286,6 +299,8 @@ class _Comparison:
                 joined = self.claim.segments[following.segment].opened_by in ("and", "or", ",")
                 if one.item and other.item and one.item != other.item and not joined:
                     self.reasons.append("condition: mixes two list items")
+                continue
+            if next_place <= place and _phrases_swapped(term, one, following, other):
                 continue
             if next_place <= place:
                 self.reasons.append(f"order: {term.word} and {following.word} are the other way round in the passage")
@@ -389,21 +404,40 @@ class _Comparison:
 
     def _conditions_kept(self) -> None:
         terms = self.support.terms
-        sentences = {terms[place].sentence for place in self.used}
-        for group in {term.group for term in terms if term.group >= 0 and term.sentence in sentences}:
-            members = [place for place, term in enumerate(terms) if term.group == group]
-            if terms[members[0]].condition == "because":
+        clauses = {terms[place].clause for place in self.used}
+        for groups in self._alternatives():
+            members = [place for place, term in enumerate(terms) if term.group in groups]
+            if not members or terms[members[0]].clause not in clauses or terms[members[0]].condition == "because":
                 continue
             if not any(place in self.used for place in members):
-                self.reasons.append(f"condition: leaves out {terms[members[0]].condition} {terms[members[0]].word}")
+                if not self.support.segments[terms[members[0]].segment].bracketed:
+                    self.reasons.append(f"condition: leaves out {terms[members[0]].condition} {terms[members[0]].word}")
                 continue
             outside = [
                 place for place, term in enumerate(terms)
-                if term.sentence == terms[members[0]].sentence and term.group == -1
+                if term.clause == terms[members[0]].clause and term.group == -1
             ]  # fmt: skip
             if outside and not any(place in self.used for place in outside):
                 self.reasons.append("condition: says the condition without what it is for")
-            self._joined_by_and(members)
+            for group in groups:
+                self._joined_by_and([place for place in members if terms[place].group == group])
+
+    def _alternatives(self) -> list[set[int]]:
+        """Return the statement's conditions, those joined by "or if" together: one of them is enough."""
+        found: list[set[int]] = []
+        filled = {term.segment for term in self.support.terms}
+        for number, (before, segment) in enumerate(pairwise(self.support.segments)):
+            if segment.group < 0 or any(segment.group in groups for groups in found):
+                continue
+            or_if = before.opened_by == "or" and number not in filled and segment.opened_by in wording().conditions
+            if found and or_if and self._item_of(number + 1) == self._item_of(number - 1):
+                found[-1].add(segment.group)
+            else:
+                found.append({segment.group})
+        return found
+
+    def _item_of(self, segment: int) -> int:
+        return next((term.item for term in self.support.terms if term.segment >= segment), 0)
 
     def _joined_by_and(self, members: Sequence[int]) -> None:
         terms = self.support.terms
@@ -450,17 +484,28 @@ class _Comparison:
             if said[name] < count:
                 self.reasons.append(f"{_kind_of(name)}: leaves out {name}")
         for name, count in said.items():
-            if count > needed[name]:
+            if count > needed[name] and not (name == "may" and self.weakened):
                 self.reasons.append(f"{_kind_of(name)}: {name} is not in the passage")
 
     def _governs_used(self, hedge: Hedge) -> bool:
         """Say whether the words after the hedge, in its piece or else in its sentence, are taken up."""
         terms = self.support.terms
-        following = [p for p in range(hedge.before, len(terms)) if terms[p].segment == hedge.segment]
+        pieces = {hedge.segment}
+        if hedge.segment + 1 < len(self.support.segments) and self.support.segments[hedge.segment + 1].bracketed:
+            pieces.add(hedge.segment + 1)  # "dry out (dehydration)"
+        following = [p for p in range(hedge.before, len(terms)) if terms[p].segment in pieces]
         if not following:
             sentence = self.support.segments[hedge.segment].sentence
             following = [place for place, term in enumerate(terms) if term.sentence == sentence]
         return any(place in self.used for place in following)
+
+
+def _phrases_swapped(term: Term, one: Term, following: Term, other: Term) -> bool:
+    """Say whether two phrases only changed places: "for 20 seconds with soap", "with soap for 20 seconds"."""
+    if term.about or following.about:
+        return True
+    apart = term.chunk != following.chunk and one.chunk != other.chunk
+    return apart and term.preposition == one.preposition and following.preposition == other.preposition
 
 
 def _kind_of(hedge: str) -> str:

@@ -71,6 +71,16 @@ class Wording:
         return frozenset(stem(word) for word in [*self.data["finite_verbs"].split(), *self.imperatives])
 
     @cached_property
+    def ambiguous(self) -> frozenset[str]:
+        """Instruction words that may be a noun or an adjective as well."""
+        return frozenset(self.data["ambiguous"])
+
+    @cached_property
+    def prepositions(self) -> frozenset[str]:
+        """Words that begin a phrase which may stand in another place of its clause."""
+        return frozenset(self.data["prepositions"])
+
+    @cached_property
     def sequence(self) -> frozenset[str]:
         """Words that say that one step follows another."""
         return frozenset(self.data["sequence"])
@@ -130,15 +140,15 @@ class Wording:
         """Each phrase by its first word, longest first, with the words it is read as."""
         found: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
         for phrase, meaning in self.data["phrases"].items():
-            words = tuple(phrase.split())
-            found.setdefault(words[0], []).append((words, tuple(meaning.split())))
+            words = tuple(str(phrase).split())
+            found.setdefault(words[0], []).append((words, tuple((meaning or "").split())))
         return {first: sorted(rows, key=lambda row: -len(row[0])) for first, rows in found.items()}
 
     def key(self, word: str) -> str:
         """Return what a word is compared by: its audience, its synonyms' common name, or its stem."""
         if word in self.audiences:
             return f"audience:{self.audiences[word]}"
-        root = stem(word)
+        root = stem(self.data["irregular"].get(word, word))
         return self.synonyms.get(root, root)
 
 
