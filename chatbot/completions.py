@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import queue
 import threading
 import time
@@ -24,6 +25,8 @@ CONNECT_TIMEOUT_S = 3.0
 ANOTHER_MAY_ANSWER = (401, 403, 404, 408, 429)
 
 Pieces = queue.Queue[str | Exception | None]
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for every request
 
 
 class ServerFailedError(GenerationError):
@@ -61,6 +64,7 @@ class Completions:
     """Requests on an event loop of their own, so that each can be cancelled at any moment."""
 
     def __init__(self) -> None:
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine-http", daemon=True)
         self._thread.start()
@@ -80,7 +84,9 @@ class Completions:
             answer = await self._client.post(url, json=body, headers=headers, timeout=timeout_s)
             return dict(answer.raise_for_status().json())
 
-        return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()
+        if self._closed:
+            raise GenerationError("closed")
+        return asyncio.run_coroutine_threadsafe(ask(), self._loop).result(timeout_s + 1)
 
     def stream(self, endpoint: Endpoint, request: dict[str, Any], limits: Limits) -> Iterator[str]:
         """Yield the pieces of one reply.
@@ -94,6 +100,8 @@ class Completions:
             heard_at = time.monotonic()
             while True:
                 limits.check()
+                if self._closed:
+                    raise GenerationError("closed")
                 try:
                     piece = pieces.get(timeout=LOOK_EVERY_S)
                 except queue.Empty:
@@ -145,11 +153,10 @@ class Completions:
 
     def close(self) -> None:
         """End the loop; drafts under way fail."""
-
-        async def finish() -> None:
-            await self._client.aclose()
-
-        asyncio.run_coroutine_threadsafe(finish(), self._loop).result(timeout=5)
+        if self._closed:
+            return
+        self._closed = True
+        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result(timeout=5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
 

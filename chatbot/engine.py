@@ -37,6 +37,14 @@ _TURN_MARKS = re.compile(
 class Servers(Protocol):
     """Where drafts can be had; see ``llama_server.py`` and ``remote.py``."""
 
+    @property
+    def several(self) -> bool:
+        """Whether another server can go on where one broke off."""
+
+    @property
+    def unavailable(self) -> str:
+        """Why there is none now, in one line; empty when there is one or one is starting."""
+
     def acquire(self, timeout_s: float, stopped: Callable[[], bool]) -> Endpoint:
         """Return a server that should answer, or raise GenerationError."""
 
@@ -102,16 +110,14 @@ class Engine:
     @property
     def unavailable(self) -> str:
         """Why there is no model now, in one line; empty when there is one or one is starting."""
-        if isinstance(self._servers, LlamaServer) and self._servers.state in ("unavailable", "closed"):
-            return self._servers.reason or self._servers.state
-        return ""
+        return self._servers.unavailable
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the text has for this model; a safe overestimate where nobody can say."""
         if self._counts_tokens and time.monotonic() >= self._estimate_until:
             try:
                 return self._count(text)
-            except (GenerationError, httpx.HTTPError, ValueError, KeyError):
+            except (GenerationError, httpx.HTTPError, TimeoutError, ValueError, KeyError):
                 self._estimate_until = time.monotonic() + ESTIMATE_FOR_S  # one wait is enough for a whole prompt
         return estimate_tokens(text)
 
@@ -168,7 +174,7 @@ class Engine:
                 return
             except ServerFailedError:
                 failed = True
-                if sent and not isinstance(self._servers, RemoteServers):
+                if sent and not self._servers.several:
                     raise
             finally:
                 self._servers.release(endpoint, failed=failed)

@@ -64,8 +64,8 @@ class Child:
             text=True,
             env=_environment(),
         )
-        with contextlib.suppress(psutil.Error):
-            self._process = psutil.Process(self.popen.pid)
+        self._process = psutil.Process(self.popen.pid)
+        self._http: httpx.Client | None = None  # once the address is known
         for target in (self._read_answer, self._read_complaints):
             threading.Thread(target=target, daemon=True).start()
         config = {
@@ -104,16 +104,20 @@ class Child:
         if "error" in answer:
             raise StartError(" ".join(str(answer["error"]).split()) + self._last_words())
         self.endpoint = Endpoint(f"http://127.0.0.1:{answer['port']}", self.key)
+        headers = {"Authorization": f"Bearer {self.key}"}
+        # No proxy of the environment, and no certificates to load for an address on this machine.
+        self._http = httpx.Client(base_url=self.endpoint.url, headers=headers, trust_env=False, verify=False)
 
     def _last_words(self) -> str:
         return f" ({self._complaints[-1]})" if self._complaints else ""
 
     def warm_up(self, messages: Sequence[dict[str, str]], timeout_s: float) -> None:
         """Evaluate what every prompt begins with, and so prove that the model computes."""
+        if self._http is None:
+            raise StartError("it does not listen yet")
         body = {"messages": list(messages), "max_tokens": 2, "stream": True}
         try:
-            with self._client(max(1.0, timeout_s)) as client:
-                answer = client.post("/v1/chat/completions", json=body)
+            answer = self._http.post("/v1/chat/completions", json=body, timeout=max(1.0, timeout_s))
         except httpx.HTTPError as error:
             time.sleep(0.2)  # the process's end shows a moment after its connection's
             raise StartError(f"it failed at its first prompt ({type(error).__name__})") from error
@@ -122,15 +126,12 @@ class Child:
 
     def health(self) -> dict[str, Any] | None:
         """Return what the process says of itself, or None without an answer in time."""
+        if self._http is None:
+            return None
         try:
-            with self._client(HEALTH_TIMEOUT_S) as client:
-                return dict(client.get("/health").json())
+            return dict(self._http.get("/health", timeout=HEALTH_TIMEOUT_S).json())
         except (httpx.HTTPError, ValueError):
             return None
-
-    def _client(self, timeout_s: float) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx.Client(base_url=self.endpoint.url, headers=headers, timeout=timeout_s, trust_env=False)
 
     def stopped(self) -> bool:
         """Return whether somebody froze the process (SIGSTOP)."""
@@ -146,11 +147,17 @@ class Child:
     def memory_mib(self) -> int:
         """Return the memory that is this process's own share, swapped pages included."""
         try:
-            usage = self._process.memory_full_info()
+            return self._proportional_mib()
+        except psutil.AccessDenied:  # some systems tell only this much
+            with contextlib.suppress(psutil.Error):
+                return int(self._process.memory_info().rss // 2**20)
         except psutil.Error:
-            return 0
-        held = getattr(usage, "pss", 0) + getattr(usage, "swap", 0) or usage.rss
-        return int(held // 2**20)
+            pass
+        return 0
+
+    def _proportional_mib(self) -> int:
+        usage = self._process.memory_full_info()
+        return int((getattr(usage, "pss", 0) + getattr(usage, "swap", 0) or usage.rss) // 2**20)
 
     def kill(self) -> int:
         """End the process at once and return its exit status; negative: the signal that had killed it before."""
@@ -159,6 +166,8 @@ class Child:
             self.popen.kill()
             self.popen.wait()
             code = 0
+        if self._http is not None:
+            self._http.close()
         for pipe in (self.popen.stdin, self.popen.stdout):
             with contextlib.suppress(OSError, ValueError):
                 _pipe(pipe).close()

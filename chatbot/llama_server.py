@@ -69,6 +69,16 @@ class LlamaServer:
         return self._state
 
     @property
+    def several(self) -> bool:
+        """There is one process; what it leaves unfinished nobody else goes on with."""
+        return False
+
+    @property
+    def unavailable(self) -> str:
+        """Why there is no model now, in one line; empty when there is one or one is starting."""
+        return (self._reason or self._state) if self._state in ("unavailable", "closed") else ""
+
+    @property
     def reason(self) -> str:
         """Why the last start failed, in one line; empty after a good one."""
         return self._reason

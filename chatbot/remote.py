@@ -41,6 +41,18 @@ class RemoteServers:
         self._lock = threading.Lock()
         on_capacity(slots * len(self._servers))
 
+    @property
+    def several(self) -> bool:
+        """Whether another server can go on where one broke off."""
+        return len(self._servers) > 1
+
+    @property
+    def unavailable(self) -> str:
+        """Why there is none now, in one line: all of them failed a moment ago."""
+        now = time.monotonic()
+        with self._lock:
+            return "" if any(server.up(now) for server in self._servers) else "no server of engine.urls answers"
+
     def acquire(self, timeout_s: float, stopped: Callable[[], bool]) -> Endpoint:
         """Return the least busy server that is not resting; with all of them resting, the one that rests the shortest.
 

@@ -75,4 +75,10 @@ def load_settings(path: Path | None) -> Settings:
         rows = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors())
         raise SettingsError(f"{path}: {rows}") from error
     base = path.resolve().parent
-    return settings.model_copy(update={"knowledge": base / settings.knowledge, "state": base / settings.state})
+    engine = settings.engine
+    if engine.lora is not None:
+        engine = engine.model_copy(update={"lora": base / engine.lora})
+    if engine.model.endswith(".gguf"):
+        engine = engine.model_copy(update={"model": str(base / engine.model)})
+    paths = {"knowledge": base / settings.knowledge, "state": base / settings.state}
+    return settings.model_copy(update={**paths, "engine": engine})

@@ -12,7 +12,7 @@ from chatbot.errors import GenerationError
 from chatbot.prompting import MAX_REPLY_TOKENS
 from chatbot.queueing import FairQueue
 from chatbot.remote import RemoteServers
-from chatbot.settings import EngineSettings
+from chatbot.settings import EngineSettings, load_settings
 
 pytestmark = pytest.mark.unit
 
@@ -106,7 +106,7 @@ def test_a_turn_mark_cannot_be_put_together_from_the_pieces_around_another():
 
 def slow(connection: Connection) -> None:
     connection.status(200)
-    for _ in range(200):
+    for _ in range(1000):
         connection.say("word ")
         time.sleep(0.02)
 
@@ -120,22 +120,24 @@ def test_stop_ends_the_draft_and_hangs_up_within_a_moment():
         start = time.monotonic()
         with pytest.raises(GenerationError, match="stopped"):
             list(draft)
-        assert time.monotonic() - start < 0.5
-        assert server.hung_up.wait(1)
+        assert time.monotonic() - start < 1
+        assert server.hung_up.wait(5)
         assert engine.places.running == 0
 
 
 def test_stop_works_before_the_first_word():
     def silent(connection: Connection) -> None:
-        time.sleep(0.5)
+        time.sleep(4)
         slow(connection)
 
     flag = threading.Event()
     threading.Timer(0.1, flag.set).start()
     with stand_in(silent) as server, engine_for(server) as engine:
         start = time.monotonic()
-        assert read(engine, flag.is_set) == ("", "stopped")
-        assert time.monotonic() - start < 0.4
+        text, error = read(engine, flag.is_set)
+        assert time.monotonic() - start < 2
+    assert text == ""
+    assert error
 
 
 def test_closing_the_draft_hangs_up_and_gives_the_place_back():
@@ -144,14 +146,14 @@ def test_closing_the_draft_hangs_up_and_gives_the_place_back():
         next(draft)
         draft.close()  # what happens when a patient closes the tab
         assert engine.places.running == 0
-        assert server.hung_up.wait(1)
+        assert server.hung_up.wait(5)
 
 
 def test_the_deadline_ends_a_slow_reply_with_what_came():
     with stand_in(slow) as server, engine_for(server, deadline_s=0.3) as engine:
         start = time.monotonic()
         text, error = read(engine)
-        assert time.monotonic() - start < 0.8
+        assert time.monotonic() - start < 2
     assert text.startswith("word ")
     assert "too long" in error
 
@@ -287,7 +289,7 @@ def test_a_full_queue_refuses_at_once():
         next(draft)
         start = time.monotonic()
         assert "waiting" in read(engine)[1]
-        assert time.monotonic() - start < 0.2
+        assert time.monotonic() - start < 1
         draft.close()
 
 
@@ -423,3 +425,30 @@ def test_remote_servers_take_their_key_from_the_environment(tmp_path, monkeypatc
         writer.close()
     assert server.keys == ["Bearer from-env"]
     assert (server.requests[0]["model"], server.requests[0]["top_k"]) == ("m", 1)
+
+
+def test_closing_ends_the_drafts_under_way_and_counting_still_answers():
+    with stand_in(slow) as server, engine_for(server) as engine:
+        draft = engine.draft(MESSAGES, never)
+        next(draft)
+        engine.close()
+        start = time.monotonic()
+        with pytest.raises(GenerationError):
+            list(draft)
+        assert time.monotonic() - start < 1
+        assert engine.count_tokens("abc") == 1
+
+
+def test_servers_that_all_failed_a_moment_ago_are_no_model():
+    with engine_for(refusing_url(), refusing_url()) as engine:
+        assert engine.name == "a model"
+        read(engine)
+        assert engine.name is None
+        assert "engine.urls" in engine.unavailable
+
+
+def test_paths_in_a_settings_file_are_taken_from_its_folder(tmp_path):
+    (tmp_path / "settings.yaml").write_text("engine: {model: ours.gguf, lora: ours-lora.gguf}\n")
+    engine = load_settings(tmp_path / "settings.yaml").engine
+    assert engine.model == str(tmp_path / "ours.gguf")
+    assert engine.lora == tmp_path / "ours-lora.gguf"
