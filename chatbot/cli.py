@@ -1,5 +1,6 @@
 """The command ``healthfaq``. Exit status 0, 1 for "ran, and found problems", 2 for "could not run"."""
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -169,3 +170,19 @@ def index(settings: SettingsOption = None, knowledge: KnowledgeOption = None) ->
 def version() -> None:
     """Print the version."""
     out.print(__version__, highlight=False)
+
+
+def _add_finetune() -> None:
+    """Add the commands that make a model, if that package is here; it is found by name, never imported by this one."""
+    try:
+        app.add_typer(importlib.import_module("finetune.cli").app, name="finetune")
+    except ModuleNotFoundError as error:
+        missing = error.name
+
+        @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+        def finetune() -> None:
+            """Make a model from the vetted answers (not installed)."""
+            raise SettingsError(f"finetune cannot run: {missing} is missing; install 'health-faq-chatbot[finetune]'")
+
+
+_add_finetune()

@@ -1,0 +1,273 @@
+"""The stages of a run, each as one function of the bench: what it reads, what it leaves, what does the work.
+
+Only this file and ``cli.py`` know the order; the work itself is in one file a stage.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from chatbot.errors import SettingsError
+from finetune.base_model import need_extra, unpack_base
+from finetune.bench import Bench
+from finetune.dataset import Maker, neighbours_by_search
+from finetune.distill import Asking, ask_for_questions, distilled_rows, kept_questions, report_of, taken_questions
+from finetune.evaluate import Candidate, drafts_of, judge, summary, write_report
+from finetune.export import export_model
+from finetune.filters import grams, questions_in, tally
+from finetune.promote import failed_gates, register
+from finetune.rows import Row, read_rows, write_rows
+from finetune.served import labelled_rows
+from finetune.split import Split, split_of
+from finetune.stage import Stage, bar, hash_of, hash_text, run_stage, track
+from finetune.teacher import open_teacher
+from finetune.train import plot_curve, train_adapter
+
+SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
+
+
+def base(bench: Bench) -> None:
+    """Unpack the base model into full precision."""
+    recipe = bench.recipe.base
+    gguf = bench.base_gguf
+    source = hash_of(gguf if gguf is not None else Path(recipe.path).expanduser())
+    stage = Stage("base", bench.within("base"), {"base": source}, ("model",))
+
+    def work() -> Mapping[str, Any]:
+        bench.base.mkdir(parents=True, exist_ok=True)
+        unpack_base(recipe.path, bench.base)
+        return {"licence": recipe.licence}
+
+    run_stage(stage, work, say=bench.say, needs_mib=2000)
+
+
+def dataset(bench: Bench) -> None:
+    """Make the examples of all three splits from the answers."""
+    base(bench)
+    stage = Stage(
+        "dataset",
+        bench.within("dataset"),
+        {
+            "answers": bench.answers_hash,
+            "recipe": bench.recipe.dataset.model_dump_json(),
+            "seed": str(bench.recipe.seed),
+            "tokenizer": hash_of(bench.base / "tokenizer.json"),
+        },
+        (*(f"{split}.jsonl" for split in SPLITS), "report.md"),
+    )
+
+    def work() -> Mapping[str, Any]:
+        made = _make_rows(bench, stage.folder, {})
+        for split, rows in made.items():
+            write_rows(stage.folder / f"{split}.jsonl", rows)
+        (stage.folder / "report.md").write_text(report_of(made[Split.TRAIN], {}), encoding="utf-8")
+        return {f"{split} rows": len(rows) for split, rows in made.items()}
+
+    run_stage(stage, work, say=bench.say)
+
+
+def _make_rows(
+    bench: Bench, folder: Path, more: Mapping[str, list[str]], *, splits: tuple[Split, ...] = SPLITS
+) -> dict[Split, list[Row]]:
+    chooser = bench.chooser(folder / "vectors.npz")
+    ids = list(bench.answers)
+    maker = Maker(
+        bench.answers, chooser, neighbours_by_search(bench.answers, bench.search), bench.count_tokens,
+        bench.recipe.dataset, checker=bench.checker, more_questions=more,
+    )  # fmt: skip
+    with bar("dataset", bench.recipe.dataset.rounds * len(ids)) as advance:
+        made = {split: maker.rows(split, seed=bench.recipe.seed, progress=lambda _: advance()) for split in splits}
+    if not all(made.values()):
+        empty = ", ".join(split for split, rows in made.items() if not rows)
+        raise SettingsError(
+            f"{bench.knowledge_folder}: too few answers: none falls into the split {empty}; add answers"
+        )
+    return made
+
+
+def distill(bench: Bench) -> None:
+    """Let the teacher write questions and replies; leave the rows that are trained on."""
+    dataset(bench)
+    recipe = bench.recipe.distill
+    stage = Stage(
+        "distill",
+        bench.within("distill"),
+        {"dataset": hash_of(bench.within("dataset") / "train.jsonl"), "recipe": recipe.model_dump_json()},
+        ("train.jsonl", "report.md"),
+    )
+
+    def work() -> Mapping[str, Any]:
+        rows = read_rows(bench.within("dataset") / "train.jsonl")
+        counts: dict[str, Mapping[str, int]] = {}
+        if recipe.enabled:
+            rows, counts = _distilled(bench, stage.folder, rows)
+        write_rows(stage.folder / "train.jsonl", rows)
+        (stage.folder / "report.md").write_text(report_of(rows, counts), encoding="utf-8")
+        (stage.folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+        told = {f"{name} {key}": number for name, tallied in counts.items() for key, number in tallied.items()}
+        return {"rows": len(rows), "teacher": recipe.teacher.path if recipe.enabled else "off", **told}
+
+    run_stage(stage, work, say=bench.say)
+
+
+def _distilled(bench: Bench, folder: Path, rows: list[Row]) -> tuple[list[Row], dict[str, Mapping[str, int]]]:
+    recipe = bench.recipe.distill
+    held = [answer for id_, answer in bench.answers.items() if split_of(id_) != Split.TRAIN]
+    held_back = grams([text for answer in held for text in (*answer.questions, *answer.sentences)])
+    trained = [answer for id_, answer in bench.answers.items() if split_of(id_) == Split.TRAIN]
+    teacher = open_teacher(recipe.teacher, base=bench.recipe.base.path)
+    try:
+        asking = Asking(teacher, folder / "texts.jsonl")
+        more: dict[str, list[str]] = {}
+        verdicts = []
+        for answer in track(trained if recipe.questions_per_answer else [], "questions"):
+            messages = ask_for_questions(answer, recipe.questions_per_answer)
+            texts = questions_in(
+                asking.text(f"questions {answer.id}", messages, most_tokens=40 * recipe.questions_per_answer)
+            )
+            more[answer.id], judged = kept_questions(
+                answer, texts, taken=taken_questions(bench.answers), embedder=bench.embedder,
+                near_duplicate=recipe.near_duplicate, search=bench.search, held_back=held_back,
+            )  # fmt: skip
+            verdicts += judged
+        if any(more.values()):
+            rows = _make_rows(bench, folder, more, splits=(Split.TRAIN,))[Split.TRAIN]
+        with bar("replies", len(trained) * recipe.replies_per_answer) as advance:
+            rows, replies = distilled_rows(
+                rows, asking, teacher.name, recipe, checker=bench.checker, held_back=held_back, done=advance
+            )
+    finally:
+        teacher.close()
+    return rows, {"questions": tally(verdicts), "replies": replies, "teacher": {"failed": asking.failed}}
+
+
+def train(bench: Bench) -> None:
+    """Train the adapter."""
+    distill(bench)
+    recipe = bench.recipe.train
+    rows_file, validation_file = bench.within("distill") / "train.jsonl", bench.within("dataset") / "validation.jsonl"
+    stage = Stage(
+        "train",
+        bench.within("train"),
+        {
+            "rows": hash_of(rows_file),
+            "validation": hash_of(validation_file),
+            "base": hash_of(bench.base),
+            "recipe": recipe.model_dump_json(),
+            "seed": str(bench.recipe.seed),
+        },
+        ("adapter", "log.json", "curve.png"),
+    )
+
+    def work() -> Mapping[str, Any]:
+        validation = read_rows(validation_file)
+        groups = list(dict.fromkeys(row.group for row in validation))[: recipe.validation_groups]
+        judged_by = [row for row in validation if row.group in groups]
+        with bar("train", recipe.steps) as advance:
+            ending = train_adapter(
+                bench.base, read_rows(rows_file), judged_by, stage.folder, recipe,
+                seed=bench.recipe.seed, four_bit=bench.recipe.base.four_bit,
+                report=lambda step, steps, _: advance(completed=step, total=steps),
+            )  # fmt: skip
+        plot_curve(stage.folder / "log.json", stage.folder / "curve.png")
+        return ending
+
+    run_stage(stage, work, say=bench.say, needs_mib=500)
+
+
+def export(bench: Bench) -> None:
+    """Write the GGUF files and compare them with what was trained."""
+    train(bench)
+    recipe = bench.recipe.export
+    adapter = bench.within("train") / "adapter"
+    outputs = ("parity.json", *(["adapter.gguf"] if recipe.adapter else []), *(["model.gguf"] if recipe.merged else []))
+    stage = Stage(
+        "export", bench.within("export"), {"adapter": hash_of(adapter), "recipe": recipe.model_dump_json()}, outputs
+    )
+
+    def work() -> Mapping[str, Any]:
+        rows = read_rows(bench.within("dataset") / "validation.jsonl")
+        with bar("export", 4) as advance:
+            return export_model(
+                bench.base, bench.base_gguf, adapter, rows, stage.folder, recipe,
+                threads=bench.recipe.train.threads, step=lambda _: advance(),
+            )  # fmt: skip
+
+    run_stage(stage, work, say=bench.say, needs_mib=3000)
+
+
+def evaluate(bench: Bench) -> None:
+    """Measure the base, the tuned and the quantised model on held-back answers."""
+    export(bench)
+    recipe = bench.recipe.evaluate
+    candidates = candidates_of(bench)
+    labels = Path(recipe.labels).expanduser() if recipe.labels else None
+    stage = Stage(
+        "evaluate",
+        bench.within("evaluate"),
+        {
+            "rows": hash_of(bench.within("dataset") / "test.jsonl"),
+            "recipe": recipe.model_dump_json(),
+            "labels": hash_of(labels) if labels else "",
+            "models": hash_text(*(hash_of(one.lora or one.path) for one in candidates)),
+        },
+        ("report.json", "report.md", "report.png"),
+    )
+
+    def work() -> Mapping[str, Any]:
+        need_extra("llama_cpp", "matplotlib")
+        rows = read_rows(bench.within("dataset") / "test.jsonl")[: recipe.rows]
+        if labels is not None:
+            rows += labelled_rows(labels, bench.answers, bench.retriever.decide, bench.count_tokens)
+        summaries, drafts = {}, {}
+        with bar("evaluate", len(rows) * len(candidates)) as advance:
+            for one in candidates:
+                drafts[one.name] = drafts_of(one, rows, stage.folder, threads=bench.recipe.train.threads, done=advance)
+                judged = judge(rows, drafts[one.name], bench.checker)
+                summaries[one.name] = summary(
+                    judged, drafts[one.name], resamples=recipe.bootstrap, seed=bench.recipe.seed
+                )
+        write_report(stage.folder, summaries, rows, drafts)
+        measures = summaries["tuned"]["measures"]
+        return {"rows": len(rows), "models": len(candidates)} | {
+            name: measures[name]
+            for name in ("right_passage", "grounded", "useful", "abstains")
+            if measures[name] is not None
+        }
+
+    run_stage(stage, work, say=bench.say)
+
+
+def candidates_of(bench: Bench) -> list[Candidate]:
+    """Return the models that are compared: base and tuned, the quantised one, and the recipe's further files."""
+    exported = bench.within("export")
+    found = []
+    if bench.base_gguf is not None:
+        found.append(Candidate("base", bench.base_gguf))
+        if bench.recipe.export.adapter:
+            found.append(Candidate("tuned", bench.base_gguf, exported / "adapter.gguf"))
+    if bench.recipe.export.merged:
+        found.append(Candidate("merged" if len(found) == 2 else "tuned", exported / "model.gguf"))
+    return found + [Candidate(Path(path).stem, Path(path).expanduser()) for path in bench.recipe.evaluate.compare]
+
+
+def promote(bench: Bench) -> None:
+    """Register the model for serving if every gate holds."""
+    evaluate(bench)
+    summaries = json.loads((bench.within("evaluate") / "report.json").read_text(encoding="utf-8"))
+    red = failed_gates(summaries["tuned"]["measures"], bench.recipe.promote)
+    if red:
+        raise SettingsError(f"promote: not registered; {'; '.join(red)} (see {bench.within('evaluate') / 'report.md'})")
+    stage = Stage(
+        "promote",
+        bench.within("promote"),
+        {"report": hash_of(bench.within("evaluate") / "report.json"), "recipe": bench.recipe.promote.model_dump_json()},
+        ("card.md",),
+    )
+    run_stage(stage, lambda: register(bench, stage.folder, summaries), say=bench.say)
+
+
+STAGES: Mapping[str, Callable[[Bench], None]] = {
+    "dataset": dataset, "distill": distill, "train": train, "export": export, "evaluate": evaluate, "promote": promote,
+}  # fmt: skip

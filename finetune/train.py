@@ -1,0 +1,186 @@
+"""LoRA on the very prompts that serving builds: loss on the reply alone, no row cut, resumed where it stopped.
+
+Source: LoRA (Hu et al. 2021, arXiv 2106.09685) on every linear layer, as "LoRA Without Regret" (Thinking Machines,
+2025) found best; run by TRL's SFTTrainer.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from chatbot.errors import SettingsError
+from finetune.base_model import load_tokenizer, load_weights, need_extra
+from finetune.recipe import TrainRecipe
+from finetune.rows import Row, grouped
+
+Report = Callable[[int, int, dict[str, float]], None]  # (step, steps, what the trainer logged)
+
+
+def packed_groups(rows: Sequence[Row], tokenizer: Any, recipe: TrainRecipe) -> list[dict[str, list[int]]]:
+    """Return the training sequences: each group's rows behind their shared passages.
+
+    Raises:
+        SettingsError: A row is longer than ``max_tokens``, or the end of the turn is not learnt.
+    """
+    from finetune.encoding import encode, pack  # noqa: PLC0415 - torch
+
+    try:
+        packs = [
+            sequence.as_dict()
+            for group in grouped(rows)
+            for sequence in pack([encode(row, tokenizer) for row in group], max_tokens=recipe.max_tokens)
+        ]
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    if not packs:
+        raise SettingsError("there are no rows to train on; check the knowledge folder and the recipe's dataset part")
+    learnt = [label for label in packs[0]["labels"] if label >= 0]
+    if learnt[-1] != tokenizer.eos_token_id:
+        raise SettingsError("the last token of a reply is not the end of the turn; the model would never stop")
+    return packs
+
+
+def train_adapter(
+    base: Path, rows: Sequence[Row], validation: Sequence[Row], folder: Path, recipe: TrainRecipe, *, seed: int,
+    four_bit: bool = False, start_from: Path | None = None, report: Report = lambda *_: None,
+) -> dict[str, float]:  # fmt: skip
+    """Train an adapter and write it to ``folder/adapter``; returns what the curve ended with.
+
+    Args:
+        base: The unquantised base, in the transformers format.
+        rows: What is learnt.
+        validation: What says when to stop; of other answers than ``rows``.
+        folder: Where checkpoints, the log and the adapter go; a checkpoint that is there is gone on from.
+        recipe: Rank, rate, steps and the like.
+        seed: Of the order of rows and the first weights.
+        four_bit: Hold the frozen weights in 4 bits (QLoRA; needs a GPU and bitsandbytes).
+        start_from: An adapter to go on from instead of a fresh one.
+        report: Told every step.
+    """
+    need_extra("torch", "transformers", "peft", "trl", "datasets")
+    import torch  # noqa: PLC0415
+    from datasets import Dataset  # noqa: PLC0415
+    from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415
+    from transformers import set_seed  # noqa: PLC0415
+    from transformers.trainer_utils import get_last_checkpoint  # noqa: PLC0415
+    from trl import SFTTrainer  # noqa: PLC0415
+
+    from finetune.encoding import Collator  # noqa: PLC0415
+
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    set_seed(seed)
+    tokenizer = load_tokenizer(base)
+    model = load_weights(str(base), precision=recipe.precision, four_bit=four_bit)
+    if start_from is not None:
+        model = PeftModel.from_pretrained(model, str(start_from), is_trainable=True)
+    else:
+        model = get_peft_model(
+            model,
+            # "all-linear" leaves the output layer out; plain alpha / r is what the GGUF format can say.
+            LoraConfig(
+                r=recipe.rank,
+                lora_alpha=recipe.alpha,
+                lora_dropout=recipe.dropout,
+                target_modules="all-linear",
+                task_type="CAUSAL_LM",
+            ),
+        )
+    checkpoints = folder / "checkpoints"
+    trainer = SFTTrainer(
+        model=model,
+        args=_arguments(checkpoints, recipe, seed),
+        train_dataset=Dataset.from_list(packed_groups(rows, tokenizer, recipe)),
+        eval_dataset=Dataset.from_list(packed_groups(validation, tokenizer, recipe)),
+        data_collator=Collator(
+            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        ),
+        processing_class=tokenizer,
+        callbacks=_callbacks(recipe, report),
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None)
+    trainer.model.save_pretrained(folder / "adapter")
+    history = trainer.state.log_history
+    (folder / "log.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
+    return _ending(history) | {"steps": trainer.state.global_step}
+
+
+def _arguments(checkpoints: Path, recipe: TrainRecipe, seed: int) -> Any:
+    import torch  # noqa: PLC0415
+    from trl import SFTConfig  # noqa: PLC0415
+
+    return SFTConfig(
+        output_dir=str(checkpoints),
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        max_length=None,
+        packing=False,
+        per_device_train_batch_size=1,
+        per_device_eval_batch_size=1,
+        gradient_accumulation_steps=recipe.groups_per_step,
+        max_steps=recipe.steps,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(recipe.steps * recipe.warmup_share),
+        weight_decay=0.0,
+        eval_strategy="steps",
+        save_strategy="steps",
+        eval_steps=recipe.evaluate_every,
+        save_steps=recipe.evaluate_every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=1,
+        seed=seed,
+        data_seed=seed,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=recipe.precision == "bfloat16",
+        gradient_checkpointing=recipe.precision == "bfloat16",
+        dataloader_pin_memory=False,
+    )
+
+
+def _callbacks(recipe: TrainRecipe, report: Report) -> list[Any]:
+    from transformers import EarlyStoppingCallback, TrainerCallback  # noqa: PLC0415
+
+    class Reporting(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            report(state.global_step, state.max_steps, {k: v for k, v in (logs or {}).items() if isinstance(v, float)})
+
+    return [EarlyStoppingCallback(early_stopping_patience=recipe.patience), Reporting()]
+
+
+def _ending(history: Sequence[dict[str, float]]) -> dict[str, float]:
+    trained = [entry["loss"] for entry in history if "loss" in entry]
+    judged = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    ending: dict[str, float] = {}
+    if trained:
+        ending |= {"first_loss": trained[0], "last_loss": sum(trained[-10:]) / len(trained[-10:])}
+    if judged:
+        ending |= {"best_validation_loss": min(judged), "last_validation_loss": judged[-1]}
+    return ending
+
+
+def plot_curve(log: Path, picture: Path) -> None:
+    """Draw the losses of a finished training."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    history = json.loads(log.read_text(encoding="utf-8"))
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    for name, label in (("loss", "training"), ("eval_loss", "validation")):
+        points = [(entry["step"], entry[name]) for entry in history if name in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, marker="o" if name == "eval_loss" else None)
+    axes.set_xlabel("step")
+    axes.set_ylabel("nats a reply token")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(picture, dpi=110)
+    pyplot.close(figure)
