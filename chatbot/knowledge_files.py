@@ -139,7 +139,9 @@ def read_model(path: Path, model: type[ModelT], root: Path, problems: list[Probl
 def field_problems(error: ValidationError, path: str) -> list[Problem]:
     """Return one problem a field, in words for staff."""
     rows = error.errors(include_url=False)
-    return [Problem(path, ".".join(map(str, row["loc"])) or "head", _message(row)) for row in rows]
+    inside = {row["loc"][:1] for row in rows if len(row["loc"]) > 1}  # a list is not short because its parts are wrong
+    told = [row for row in rows if row["type"] != "too_short" or row["loc"] not in inside]
+    return [Problem(path, ".".join(map(str, row["loc"])) or "head", _message(row)) for row in told]
 
 
 _MENDS = {
