@@ -130,8 +130,7 @@ class Model:
         try:
             yield from generation
         except RuntimeError as error:
-            if "returned 2" in str(error):  # llama_decode: aborted
-                self._llama.reset()
+            if "returned 2" in str(error):  # llama_decode: aborted; whole batches before it stay good for the next one
                 raise Cancelled from error
             raise
 

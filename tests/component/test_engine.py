@@ -192,13 +192,14 @@ def test_stop_frees_the_model_within_a_second(engine: Engine):
 
 
 def test_stop_frees_the_model_in_the_middle_of_a_long_prompt(engine: Engine):
+    before = text_of(engine, messages())
     long = Passage("long", "Long", " ".join(f"Sentence {n} is about nothing at all." for n in range(150)))
     flag = threading.Event()
     threading.Timer(0.3, flag.set).start()
     with pytest.raises(GenerationError, match="stopped"):
         list(engine.draft(build_messages(f"What? {time.monotonic()}", [long]), flag.is_set))
     assert free_again_s(engine) < 1
-    assert text_of(engine, messages())
+    assert text_of(engine, messages()) == before
 
 
 def test_a_prompt_too_long_is_an_error_and_the_next_one_is_fine(engine: Engine):

@@ -1,6 +1,6 @@
 """Measures the engine. ``python tests/measurements/engine.py PART [--model NAME|FILE]``; see engine.md for the figures.
 
-Parts: speed, prefix, faults, stop, stock, servers.
+Parts: speed, prefix, faults, stop, stock, memory, servers.
 """
 
 import argparse
@@ -211,16 +211,22 @@ POINTS = ("before the prompt", "in the prompt", "at the first word", "after 20 w
 def faults(model: str, deadline_s: float) -> None:
     """Print for each fault and point how the draft ended, after how long, and when the next one was guided again."""
     print("| fault | point | pieces before | ended after s | with | next reply guided after s |")
-    prompt = prompts(3)[0]
+    (prompt, other) = _short_prompts()
     for name, act in (("killed", _kill), ("frozen", _freeze), ("out of memory", _starve)):
         for point in POINTS:
             with started(model, reply_timeout_s=deadline_s) as engine:
                 ready(engine)
-                whole = timed(engine.draft(prompts(3)[1], never))[2]
+                whole = timed(engine.draft(other, never))[2]
                 _one_fault(name, point, engine, prompt, act, whole)
     for name in ("slow", "garbage", "refusing"):
         for point in POINTS:
             _scripted_fault(name, point, prompt, deadline_s)
+
+
+def _short_prompts() -> tuple[list[Message], list[Message]]:
+    answers = sorted(load_knowledge(PROJECT / "knowledge").answers.values(), key=lambda answer: len(answer.text))
+    first, second = (build_messages(a.questions[0], [Passage(a.id, a.title, a.text)]) for a in answers[:2])
+    return first, second
 
 
 def _kill(engine: Engine) -> None:
@@ -265,10 +271,20 @@ def _one_fault(
     except GenerationError as error:
         ended = str(error)
     took = time.perf_counter() - start
+    print(f"| {name} | {point} | {pieces} | {took:.1f} | {ended} | {_guided_again(engine, prompt)} |", flush=True)
+
+
+def _guided_again(engine: Engine, prompt: list[Message]) -> str:
+    """Return the seconds until the next reply's first word, or why there is none."""
     start = time.perf_counter()
-    again = timed(engine.draft(prompt, never))
-    guided = f"{time.perf_counter() - start:.1f}" if again[2] else f"not: {again[3]}"
-    print(f"| {name} | {point} | {pieces} | {took:.1f} | {ended} | {guided} |", flush=True)
+    draft = engine.draft(prompt, never)
+    try:
+        next(draft)
+    except GenerationError as error:
+        return f"not: {error}"
+    finally:
+        draft.close()
+    return f"{time.perf_counter() - start:.1f}"
 
 
 def _scripted_fault(name: str, point: str, prompt: list[Message], deadline_s: float) -> None:
@@ -303,9 +319,8 @@ def _scripted_fault(name: str, point: str, prompt: list[Message], deadline_s: fl
             ended = str(error)
         took = time.perf_counter() - start
         server.script = says(*["word "] * 40)
-        start = time.perf_counter()
-        again = timed(writer.draft(prompt, never))
-        guided = f"{time.perf_counter() - start:.1f}" if again[2] else f"not: {again[3]}"
+        assert isinstance(writer, Engine)
+        guided = _guided_again(writer, prompt)
         writer.close()
     print(f"| {name} | {point} | {pieces} | {took:.1f} | {ended} | {guided} |", flush=True)
 
@@ -366,6 +381,22 @@ def _compare(url: str, key: str = "none") -> None:
     print(f"  counting tokens during a reply: {time.perf_counter() - start:.2f}")
     thread.join()
     print("  a prompt that does not fit the context:", first_token_s("word " * 4000))
+
+
+# --- memory: does the model's process grow with the replies it wrote
+
+
+def memory(model: str, count: int) -> None:
+    """Print the process's memory every so many short replies to ever new questions."""
+    passage = Passage("a", "Fever", "A fever is 38 °C or more. Rest and drink water.")
+    with started(model) as engine:
+        child = engine._servers._child  # type: ignore[attr-defined]
+        for done in range(count + 1):
+            if done % max(1, count // 8) == 0:
+                print(f"after {done} replies: {child.memory_mib()} MiB", flush=True)
+            draft = engine.draft(build_messages(f"Question {done}: what is a fever?", [passage]), never)
+            next(draft)
+            draft.close()
 
 
 # --- servers: eight patients, the default against llama.cpp's own server with four slots
@@ -429,7 +460,7 @@ def _served(command: list[str]) -> Iterator[str]:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["speed", "prefix", "faults", "stop", "stock", "servers", "alone"])
+    parser.add_argument("part", choices=["speed", "prefix", "faults", "stop", "stock", "memory", "servers", "alone"])
     parser.add_argument("--model", default=EMBEDDED)
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
@@ -449,6 +480,8 @@ def main() -> None:
             faults(options.model, options.deadline)
         case "stock":
             stock(options.model)
+        case "memory":
+            memory(options.model, options.count)
         case "servers":
             servers(options.model, options.count, options.url)
 
