@@ -10,6 +10,7 @@ from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge import GreetingText
 from chatbot.reply import Outcome, Turn
 from chatbot.safety_match import Hit, Reading
+from chatbot.safety_meaning import VECTORS_FILE, Likeness, Meaning
 from chatbot.safety_rules import ReadyRule, RuleBook
 from chatbot.safety_text import Word
 
@@ -53,19 +54,31 @@ class SafetyGate:
         if not rules.usable or rules.reader is None:
             raise KnowledgeError([Problem("safety", "", "the safety rules cannot be used; mend the problems listed first")])
         self.rules = rules
+        vectors = rules.folder / VECTORS_FILE if rules.folder is not None else None
+        self.meaning = Meaning(rules, embedder, vectors) if embedder is not None else None
         self._read = lru_cache(maxsize=256)(rules.reader.read)
 
     def check(self, message: str, history: Sequence[Turn] = ()) -> Verdict | None:
         """Return the verdict of the most urgent rule that fires, or None."""
-        fired = self.first_fired(message, history)
-        if fired is None:
-            return None
-        group = self.rules.groups[fired.rule.group]
-        return Verdict(self.rules.outcome(group.id), fired.rule.id, group.card, fired.matched)
-
-    def first_fired(self, message: str, history: Sequence[Turn] = ()) -> Fired | None:
-        """Return the most urgent rule that fires on the words, or None."""
         reading = self._read(bounded(message))
+        fired = self._first_fired(reading, history)
+        if fired is not None and self.rules.outcome(fired.rule.group) is not Outcome.DECLINED:
+            return self._verdict(fired.rule.group, fired.rule.id, fired.matched)
+        if self.meaning is not None and (alike := self.meaning.urgent(reading)) is not None:
+            return self._verdict_of_likeness(alike)
+        if fired is not None:
+            return self._verdict(fired.rule.group, fired.rule.id, fired.matched)
+        if self.meaning is not None and (alike := self.meaning.declined(reading)) is not None:
+            return self._verdict_of_likeness(alike)
+        return None
+
+    def _verdict(self, group: str, rule_id: str, matched: tuple[str, ...]) -> Verdict:
+        return Verdict(self.rules.outcome(group), rule_id, self.rules.groups[group].card, matched)
+
+    def _verdict_of_likeness(self, alike: Likeness) -> Verdict:
+        return self._verdict(alike.group, f"{alike.group}/like-examples", (alike.window, f"like: {alike.example}"))
+
+    def _first_fired(self, reading: Reading, history: Sequence[Turn]) -> Fired | None:
         said = [turn.text[:EARLIER_CHARS] for turn in history if turn.role == "user"][-EARLIER_MESSAGES:]
         earlier = [self._read(text) for text in said]
         for rule in self.rules.rules:
@@ -124,13 +137,16 @@ def fire_with_earlier(rule: ReadyRule, reading: Reading, earlier: Sequence[Readi
 def meant(reading: Reading, part: Iterable[str], even_if: Sequence[str] = ()) -> list[Hit]:
     """Return the hits of a part that are meant as they stand."""
     return [
-        hit for name in part for hit in reading.hits.get(name, ()) if hit.doubt is None or hit.doubt in even_if
+        hit
+        for name in part
+        for hit in reading.hits.get(name, ())
+        if (doubt := reading.doubt(hit)) is None or doubt in even_if
     ]
 
 
 def here(reading: Reading, part: Iterable[str]) -> list[Hit]:
     """Return the hits of a part, meant or not: enough for who somebody is."""
-    return [hit for name in part for hit in reading.hits.get(name, ()) if hit.doubt != "idiom"]
+    return [hit for name in part for hit in reading.hits.get(name, ()) if reading.doubt(hit) != "idiom"]
 
 
 def close_together(

@@ -7,9 +7,9 @@ after NegEx (Chapman et al., J Biomed Inform 2001) and ConText (Harkema et al., 
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chatbot.safety_text import ShortForms, Vocabulary, Word, stem
 
@@ -27,15 +27,12 @@ LOOK = 40  # no scope reaches further, fillers included: keeps the work linear
 MAX_HITS = 4000  # a message that holds more is a flood, not a description
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A phrase found: which list it is from and which words it covers, the last one not included."""
+class Hit(NamedTuple):
+    """A phrase found: the words it covers, the last one not included."""
 
-    name: str
     start: int
     end: int
     weak: bool = False  # a real word taken for a misspelling of the rule's only word
-    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +112,27 @@ class Phrases:
         if name not in node.names:
             node.names.append(name)
 
-    def find(self, words: Sequence[Word]) -> list[Hit]:
-        """Return every phrase found, by first word."""
-        hits: dict[tuple[str, int, int], Hit] = {}
-        for start in range(len(words)):
-            for name, end, weak in self._from(words, start):
-                key = (name, start, end)
-                if key not in hits or hits[key].weak:
-                    hits[key] = Hit(name, start, end, weak)
-            if len(hits) > MAX_HITS:
+    def find(self, words: Sequence[Word]) -> dict[str, list[Hit]]:
+        """Return the phrases found by the name of their list, in order of their first word."""
+        hits: dict[str, list[Hit]] = {}
+        root = self._root.children
+        found = 0
+        for start, word in enumerate(words):
+            if not any(key in root for key in word.keys) and not any(key in root for key in word.weak_keys):
+                continue
+            seen: dict[tuple[int, bool], Hit] = {}
+            for names, end, weak in self._from(words, start):
+                hit = seen.get((end, weak)) or seen.setdefault((end, weak), Hit(start, end, weak))
+                for name in names:
+                    listed = hits.setdefault(name, [])
+                    if hit not in listed[-4:]:
+                        listed.append(hit)
+                found += 1
+            if found > MAX_HITS:
                 break
-        return list(hits.values())
+        return hits
 
-    def _from(self, words: Sequence[Word], start: int) -> Iterable[tuple[str, int, bool]]:
+    def _from(self, words: Sequence[Word], start: int) -> Iterator[tuple[list[str], int, bool]]:
         # (node, next word, skipped, length so far, real words taken for misspellings)
         stack = [(self._root, start, 0, 0, 0)]
         while stack:
@@ -142,28 +147,45 @@ class Phrases:
                     child = node.children.get(key)
                     if child is None:
                         continue
-                    for name in child.names:
-                        yield name, at + 1, bool(weak + added) and length == 0
+                    if child.names:
+                        yield child.names, at + 1, bool(weak + added) and length == 0
                     if child.children:
                         stack.append((child, at + 1, 0, length + 1, weak + added))
                     if child.gap is not None:
                         stack.append((child.gap, at + 1, -MAX_GAP, length + 1, weak + added))
-            if length and (skipped < 0 or (word.filler and skipped < MAX_SKIPPED)):
-                # A gap (negative) may pass over any word; a phrase without one over fillers only.
-                if skipped != -1 or word.filler:
-                    stack.append((node, at + 1, skipped + 1, length, weak))
+            # A gap (skipped below zero) may pass over any word, a phrase without one over fillers only.
+            if length and (skipped < -1 or (word.filler and skipped < MAX_SKIPPED)):
+                stack.append((node, at + 1, skipped + 1, length, weak))
 
 
-@dataclass(frozen=True, slots=True)
 class Reading:
-    """One message with everything that was found in it."""
+    """One message with everything that was found in it. ``hits`` are by list name, in order of their place."""
 
-    words: tuple[Word, ...]
-    hits: Mapping[str, tuple[Hit, ...]]  # by list name, in order of their place
+    def __init__(self, words: Sequence[Word], hits: Mapping[str, Sequence[Hit]], scopes: "_Scopes") -> None:
+        self.words = words
+        self.hits = hits
+        self._scopes = scopes
+        self._doubts: dict[tuple[int, int], Doubt | None] = {}
 
     def quote(self, hit: Hit) -> str:
         """Return the message's own words that the hit covers."""
         return " ".join(word.text for word in self.words[hit.start : hit.end])
+
+    def doubt(self, hit: Hit) -> Doubt | None:
+        """Return why the hit's words are not meant as they stand, or None. Worked out once for a place."""
+        span = (hit.start, hit.end)
+        if span not in self._doubts:
+            self._doubts[span] = self._scopes.doubt(hit)
+        return self._doubts[span]
+
+    def window_doubt(self, window: Hit, frame_words: int) -> Doubt | None:
+        """Return why a whole sentence, or a piece of one, is not meant as it stands, or None.
+
+        Args:
+            window: The words looked at.
+            frame_words: A frame such as "how do I know if" counts when it begins within so many words.
+        """
+        return self._scopes.window_doubt(window, frame_words)
 
 
 class Reader:
@@ -175,28 +197,23 @@ class Reader:
         self._measures = measures
 
     def read(self, text: str) -> Reading:
-        """Return the message's words and hits, each hit with the doubt about it, if any."""
+        """Return the message's words and hits."""
         words = self._vocabulary.words(text)
         found = self._phrases.find(words)
-        scopes = _Scopes(words, [hit for hit in found if hit.name in LANGUAGE])
-        signs = [hit for hit in found if hit.name not in LANGUAGE]
-        for name, finder in self._measures.items():
-            signs += [Hit(name, start, end) for start, end in finder(words)]
-        by_name: dict[str, list[Hit]] = {}
-        for hit in sorted(signs, key=lambda hit: (hit.start, hit.end)):
-            by_name.setdefault(hit.name, []).append(Hit(hit.name, hit.start, hit.end, hit.weak, scopes.doubt(hit)))
-        return Reading(tuple(words), {name: tuple(hits) for name, hits in by_name.items()})
+        scopes = _Scopes(words, {name: found.pop(name, []) for name in LANGUAGE})
+        if any(word.number is not None for word in words):
+            for name, finder in self._measures.items():
+                if places := [Hit(start, end) for start, end in finder(words)]:
+                    found[name] = places
+        return Reading(words, found, scopes)
 
 
 class _Scopes:
     """How far the words of ``language.yaml`` reach in one message."""
 
-    def __init__(self, words: Sequence[Word], hits: Iterable[Hit]) -> None:
+    def __init__(self, words: Sequence[Word], hits: Mapping[str, Sequence[Hit]]) -> None:
         self._words = words
-        by_name: dict[str, list[Hit]] = {name: [] for name in LANGUAGE}
-        for hit in sorted(hits, key=lambda hit: hit.start):
-            if not hit.weak:
-                by_name[hit.name].append(hit)
+        by_name = {name: [hit for hit in found if not hit.weak] for name, found in hits.items()}
         self._idiom = _covered(by_name["idioms"])
         not_negating = _covered(by_name["not_negations"])
         self._negations = [hit for hit in by_name["negations"] if hit.start not in not_negating]
@@ -222,6 +239,19 @@ class _Scopes:
         if self._is_supposed(hit):
             return "supposed"
         return "asked" if self._is_asked(hit) else None
+
+    def window_doubt(self, window: Hit, frame_words: int) -> Doubt | None:
+        """Return the doubt about a whole window; see ``Reading.window_doubt``."""
+        sentence = self._words[window.start].sentence
+        if sentence in self._present_in:
+            return None
+        if _any_in(self._past, window.start, window.end):
+            return "past"
+        if _any_in(self._supposed, window.start, window.start + frame_words):
+            return "supposed"
+        if _any_in(self._questions_if, window.start, window.start + frame_words):
+            return "asked"
+        return "asked" if sentence in self._asking and sentence not in self._personal else None
 
     def _is_negated(self, hit: Hit) -> bool:
         return self._denied_before(hit) or self._denied_after(hit)
@@ -310,3 +340,8 @@ def _covered(hits: Iterable[Hit]) -> frozenset[int]:
 
 def _first_at(hits: Sequence[Hit], place: int) -> int:
     return bisect_left(hits, place, key=lambda hit: hit.start)
+
+
+def _any_in(hits: Sequence[Hit], start: int, end: int) -> bool:
+    at = _first_at(hits, start)
+    return at < len(hits) and hits[at].start < end

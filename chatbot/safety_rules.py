@@ -98,6 +98,8 @@ class Meaning(Strict):
 
     alone: float = Field(description="margin from which likeness fires without any rule word")
     with_words: float = Field(description="margin from which it fires beside a rule word of the group")
+    declined_alone: float = Field(description="the same for requests to decline")
+    declined_with_words: float
     nearest: int = Field(default=3, ge=1, description="examples whose likeness is averaged")
 
 
@@ -132,6 +134,7 @@ class RuleBook:
     rules: tuple[ReadyRule, ...] = ()
     reader: Reader | None = None
     harmless: Harmless | None = None
+    folder: Path | None = None
 
     @property
     def usable(self) -> bool:
@@ -164,7 +167,7 @@ def load_rules(root: Path, clinic: Clinic, problems: list[Problem]) -> RuleBook:
     except KnowledgeError as error:
         problems += error.problems
         return RuleBook()
-    return RuleBook(groups, rules, reader, harmless)
+    return RuleBook(groups, rules, reader, harmless, folder)
 
 
 def _read_groups(folder: Path, root: Path, clinic: Clinic, problems: list[Problem]) -> dict[str, Group]:
@@ -268,7 +271,8 @@ class _Compiler:
         for phrase in phrases:
             steps = phrase_words(phrase, self._short_forms, self._fillers, self._little_words)
             if not steps:
-                self.problems.append(Problem(*where.split(": ", 1), f"{phrase!r} holds no words"))
+                path, _, field_name = where.partition(": ")
+                self.problems.append(Problem(path, field_name, f"{phrase!r} holds no words"))
                 continue
             compiled.append(steps)
             pieces = {text for text, value in self._short_forms.pieces(phrase) if value is None and text[0].isalpha()}

@@ -7,8 +7,8 @@ in time linear in the message's length. What is left are ``Word`` values that kn
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import Stemmer
 from rapidfuzz.distance import OSA
@@ -19,6 +19,7 @@ TWO_TYPOS_LETTERS = 8
 COMMON_RANK = 3000  # the commonest English words are never taken for a typing error
 
 _PIECES = re.compile(r"\d{1,9}(?:[.,]\d{1,3})?|[a-z]+(?:['*@$][a-z]+)*|\.{2,}|[.!?;\n,:+()]")
+_MARKS = str.maketrans({"\u2026": "...", "\u2019": "'", "\u2018": "'", "\u00b4": "'", "\u2032": "'", "\u02bc": "'"})
 _STEMMER = Stemmer.Stemmer("english")
 _SUFFIXES = {"s": (), "ll": ("will",), "ve": (), "re": (), "d": (), "m": ()}
 _SENTENCE_ENDS = frozenset(".!?;\n")
@@ -33,8 +34,7 @@ _UNITS = {
 _TENS = {w: 10 * n for n, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word of a message.
 
     ``keys`` are the dictionary keys it matches: its stem, ``=`` and its exact form, and the same for the rule words
@@ -60,9 +60,10 @@ def stem(word: str) -> str:
 
 def fold(text: str) -> str:
     """Return the text in small plain letters: compatibility forms composed, accents and invisible characters gone."""
-    decomposed = unicodedata.normalize("NFKD", text.replace("\u2026", "...")).casefold()
-    kept = "".join(c for c in decomposed if unicodedata.category(c) not in ("Mn", "Cf", "Me"))
-    return kept.replace("\u2019", "'").replace("\u2018", "'").replace("\u0060", "'").replace("\u00b4", "'").replace("\r", "\n")
+    if not text.isascii():
+        decomposed = unicodedata.normalize("NFKD", text.translate(_MARKS))
+        text = "".join(c for c in decomposed if c.isascii() or unicodedata.category(c) not in ("Mn", "Cf", "Me"))
+    return text.casefold().replace("`", "'").replace("\r", "\n")
 
 
 class ShortForms:
@@ -70,6 +71,7 @@ class ShortForms:
 
     def __init__(self, meanings: Mapping[str, str]) -> None:
         self._meanings = {tuple(_pieces(short)): tuple(_pieces(meaning)) for short, meaning in meanings.items()}
+        self._first_words = {short[0] for short in self._meanings if short}
 
     def pieces(self, text: str) -> list[tuple[str, float | None]]:
         """Return the text's words and stops, text-speak written out, each with its value if it is a number."""
@@ -77,6 +79,10 @@ class ShortForms:
         expanded: list[str] = []
         at = 0
         while at < len(pieces):
+            if pieces[at] not in self._first_words:
+                expanded.append(pieces[at])
+                at += 1
+                continue
             for length in (3, 2, 1):
                 meaning = self._meanings.get(tuple(pieces[at : at + length]))
                 if meaning is not None and at + length <= len(pieces):
@@ -121,6 +127,7 @@ class Vocabulary:
             if len(word) >= TYPO_LETTERS:
                 for variant in _deletions(word, 2 if len(word) >= TWO_TYPOS_LETTERS else 1):
                     self._near.setdefault(variant, []).append(word)
+        self._used = {key for keys in self._keys.values() for key in keys} | {f"{prefix}*" for prefix in self._prefixes}
         self._lookup = lru_cache(maxsize=8192)(self._find_keys)
 
     def words(self, text: str) -> list[Word]:
@@ -155,8 +162,8 @@ class Vocabulary:
             rank = self._english.get(plain)
             doubtful = rank is not None and rank >= COMMON_RANK and plain not in self._keys and not keys & self._stems
             weak = self._misspelt(plain) - keys if doubtful else set()
-            return tuple(keys), tuple(weak)
-        return tuple(keys | self._misspelt(plain)), ()
+            return tuple(keys & self._used), tuple(weak)
+        return tuple((keys | self._misspelt(plain)) & self._used), ()
 
     def _number_keys(self, piece: str, number: float) -> tuple[str, ...]:
         return f"{number:g}", *(f"{prefix}*" for prefix in self._prefixes if piece.startswith(prefix))
@@ -198,14 +205,12 @@ def _pieces(text: str) -> list[str]:
     pieces: list[str] = []
     for match in _PIECES.finditer(fold(text)):
         piece = match.group()
-        head, mark, tail = piece.rpartition("'")
-        if mark and tail in _SUFFIXES:
-            pieces.append(head.replace("'", ""))
-            pieces += _SUFFIXES[tail]
-        elif mark:
-            pieces.append(piece.replace("'", ""))
+        if "'" in piece:
+            head, _, tail = piece.rpartition("'")
+            pieces.append((head if tail in _SUFFIXES else piece).replace("'", ""))
+            pieces += _SUFFIXES.get(tail, ())
         else:
-            pieces.append(re.sub(r"[*@$]", "", piece) if piece[0].isalpha() else piece)
+            pieces.append(piece if piece.isalnum() or not piece[0].isalpha() else re.sub(r"[*@$]", "", piece))
     return pieces
 
 
