@@ -31,6 +31,7 @@ class Term:
     modality: str
     item: int = 0  # number of its list item, from 1; 0 outside lists
     light: bool = False
+    alternative: bool = False  # an amount in brackets behind the same amount: "100.4 °F (38 °C)"
     clause: int = 0  # number of its clause: a full stop, ";" or ", but" begins a new one
     chunk: int = 0  # number of its phrase: a preposition begins a new one
     preposition: str = ""  # what begins that phrase
@@ -110,6 +111,7 @@ class _Reader:
         self.groups = 0
         self.fronted_ends = -1
         self.item = 0
+        self.in_alternative = False
         self.clause = 0
         self.chunk = 0
         self.preposition = ""
@@ -173,8 +175,8 @@ class _Reader:
             self.preposition = word
             if word == "without":
                 self._hedge(word)
-        elif word in known.negations:
-            self._negate(word)
+        elif word in known.negations or (word in known.ceasing and self._orders(place)):
+            self._negate(word, place)
         elif word in known.modalities:
             self._modal(known.modalities[word], place)
         elif word in known.hedges:
@@ -201,6 +203,10 @@ class _Reader:
         if word in known.audiences or (word not in known.closed and word not in known.neutral and word[0] != "$"):
             self._add(word, known.key(word), None, light=word in known.light_verbs)
 
+    def _orders(self, place: int) -> bool:
+        """Say whether "stop" tells somebody to stop something, as against bleeding that does not stop."""
+        return self.state.at_clause_start or self._at(place - 1) in self.known.modalities
+
     def _is_noun_here(self, place: int) -> bool:
         """Say whether an instruction's word is a subject here: "Exercise can help", "Rest is best"."""
         following = self._at(place + 1)
@@ -219,16 +225,18 @@ class _Reader:
             Term(
                 key, word, quantity, state.sentence, len(self.segments) - 1, state.group, state.condition,
                 state.negated, "" if state.modality == "will" else state.modality, self.item, light,
-                self.clause, self.chunk, self.preposition,
+                self.in_alternative, self.clause, self.chunk, self.preposition,
                 key.startswith("audience:") and self.preposition in ("in", "for", "during", "among"),
             )
         )  # fmt: skip
         state.at_clause_start = False
 
-    def _negate(self, word: str) -> None:
+    def _negate(self, word: str, place: int) -> None:
         state = self.state
         if word in ("avoid", "avoids", "avoiding") and state.at_clause_start:
             state.modality, state.instruction = "should", True
+        if self._at(place - 1) == "to" and word == "avoid":  # "Foods to avoid"
+            state.modality = "should"
         if word in ("stop", "quit") and state.at_clause_start:
             state.modality, state.instruction = "should", True
         if word in ("no", "nobody", "none", "nothing", "neither"):
@@ -272,6 +280,12 @@ class _Reader:
         state = self.state
         if state.fronted and place == self.fronted_ends:
             self.state = _State(sentence=state.sentence)
+        elif word == "(" and isinstance(self._part(place + 1), Quantity) and self._part(place + 2) == ")":
+            self.in_alternative = True
+            return
+        elif word == ")" and self.in_alternative:
+            self.in_alternative = False
+            return
         elif word == "(":
             state.bracketed = True
         elif word == ")":

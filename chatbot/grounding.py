@@ -18,7 +18,7 @@ from functools import lru_cache
 from chatbot.clauses import Reading, read
 from chatbot.embedder import Embedder, Vectors
 from chatbot.prompting import ABSTENTION, Passage
-from chatbot.rewording import active_forms, whole_parts
+from chatbot.rewording import active_forms, joined_parts, put_together
 from chatbot.sentence_stream import split_stream as split_stream
 from chatbot.support import Statement, Vetted, is_sentence, objections, plain_form, vetted
 from chatbot.text import split_sentences
@@ -132,12 +132,21 @@ def _carriers(text: str, known: Vetted) -> tuple[tuple[Statement, ...], tuple[st
     for variant in active_forms(text):
         if (other := _carrier(read(variant), known)[0]) is not None:
             return (other,), ()
-    for parts in whole_parts(text):
-        carriers = [_carrier(read(part), known)[0] for part in parts]
-        found = tuple(carrier for carrier in carriers if carrier is not None)
-        if len(found) == len(parts):
-            return found, ()
-    return (), reasons
+    return _carriers_of_parts(joined_parts(text), known), reasons
+
+
+def _carriers_of_parts(parts: Sequence[str], known: Vetted) -> tuple[Statement, ...]:
+    """Return the statements that carry the pieces, neighbours taken together where needed; empty if some fail."""
+    if len(parts) < 2:
+        return ()
+    reached: dict[int, tuple[Statement, ...]] = {0: ()}
+    for start in range(len(parts)):
+        for end in range(start + 1, len(parts) + 1) if start in reached else ():
+            if end not in reached and (end - start) < len(parts):
+                carrier = _carrier(read(put_together(parts[start:end])), known)[0]
+                if carrier is not None:
+                    reached[end] = (*reached[start], carrier)
+    return reached.get(len(parts), ())
 
 
 def _carrier(claim: Reading, known: Vetted) -> tuple[Statement | None, tuple[str, ...]]:

@@ -133,10 +133,10 @@ class _Reader:
 
     def _number(self, place: int) -> tuple[float, int] | None:
         word = self._word(place)
-        if word[:1].isdigit():
+        if word[:1].isdecimal():
             value = _value(word)
             following = self._word(place + 1)
-            if "/" in following and following[0].isdigit():  # 1 1/2
+            if "/" in following and following[0].isdecimal():  # 1 1/2
                 return value + _value(following), place + 2
             return value, place + 1
         if word == "twice" or (word == "once" and self._rate(place + 1)[0]):
@@ -175,15 +175,15 @@ class _Reader:
 
     def _unit(self, place: int) -> tuple[str, int]:
         words = self.known
-        word = self._word(place)
-        if word == "-" or (word in ("a", "an") and self._word(place - 1) in ("half", "quarter")):  # 2-day
-            place, word = place + 1, self._word(place + 1)
-        if word == "twice" or self._word(place - 1) in ("twice", "once"):
+        start, before = place, self._word(place - 1)
+        if before in ("twice", "once"):
             return "time", place
-        unit = words.units.get(word, "")
-        if unit == "deg" and self._word(place + 1) in words.units:
-            return words.units[self._word(place + 1)], place + 2
-        return (unit, place + 1) if unit else ("", place)
+        if self._word(place) == "-" or (self._word(place) in ("a", "an") and before in ("half", "quarter")):  # 2-day
+            start = place + 1
+        unit = words.units.get(self._word(start), "")
+        if unit == "deg" and self._word(start + 1) in words.units:
+            return words.units[self._word(start + 1)], start + 2
+        return (unit, start + 1) if unit else ("", place)
 
     def _rate(self, place: int) -> tuple[str, int]:
         word = self._word(place)

@@ -1,7 +1,8 @@
 """Other forms of one sentence that say the same: active for passive, two sentences for two joined by "and"."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from chatbot.clauses import read
 from chatbot.support import is_sentence
@@ -14,24 +15,27 @@ _PASSIVE = re.compile(
     r"(?P<verb>[a-z]+(?:ed|en|wn|ut|ept|eld|ung|old|eft|ost|ken))\b(?P<rest>.*)",
     re.IGNORECASE,
 )
+_PASSIVE_OF_LIST = re.compile(_PASSIVE.pattern.replace("(?:[^,]+, )?", "").replace("[^,]+?", ".+?"), re.IGNORECASE)
 _BY = re.compile(r"^ by (?P<agent>[^,.;]+?)(?P<tail>(?:,| if | when | because | before | after | until |[.;!]).*)$")
 _JOINTS = re.compile(r"; |, and |, but | but | and |, so |, ")
-_OWN_SUBJECT = ("you", "your", "the", "a", "an", "it", "they", "we")
+_LEADING_JOINT = re.compile(rf"^(?:{_JOINTS.pattern})")
+MAX_CUTS = 6
 
 
 def active_forms(text: str) -> Iterator[str]:
     """Yield a passive sentence as an active one: "Blisters should not be broken" as "Do not break blisters"."""
-    match = _PASSIVE.fullmatch(text)
-    if match is None:
-        return
-    found = match.groupdict("")
+    for pattern in (_PASSIVE, _PASSIVE_OF_LIST):
+        if match := pattern.fullmatch(text):
+            yield from _active(match.groupdict(""))
+
+
+def _active(found: dict[str, str]) -> Iterator[str]:
     subject = found["subject"][:1].lower() + found["subject"][1:]
     negation = "not " if found["no"] or found["no_more"] else ""
-    by = _BY.match(found["rest"])
-    if by is not None:
+    if by := _BY.match(found["rest"]):
         modal = f"{found['modal']} " if found["modal"] else "do " if negation else ""
         yield f"{found['opener']}{by['agent']} {found['hedge']} {modal}{negation}{found['verb']} {subject}{by['tail']}"
-    elif found["modal"].casefold() in ("should",):
+    elif found["modal"].casefold() == "should":
         yield f"{found['opener']}{'Do not ' if negation else ''}{_base(found['verb'])} {subject}{found['rest']}"
 
 
@@ -42,20 +46,22 @@ def _base(participle: str) -> str:
     return next((guess for guess in guesses if guess in wording().imperatives), word)
 
 
-def whole_parts(text: str) -> Iterator[tuple[str, ...]]:
-    """Yield the sentences that one sentence joins: all of them, then each cut in two where both are whole.
+def joined_parts(text: str) -> list[str]:
+    """Return the pieces a sentence may be cut into, in order; neighbours put together again are whole sentences too.
 
-    A part is only split off where nothing of the other governs it: not after a bare "and" behind a negation or
-    "can", and not where it says "it" or "them" of something in the other part.
+    A piece is only cut off where nothing before it governs it: not after a bare "and" behind a negation or
+    "can", and not where it says "it" or "them" of something named before.
     """
     if read(text).in_sequence:  # "first", "then": the order is part of what is said
-        return
-    cuts = [joint for joint in _JOINTS.finditer(text) if _may_cut(text, joint)]
-    if len(cuts) > 1:
-        edges = [0, *[edge for joint in cuts for edge in joint.span()], len(text)]
-        yield tuple(_whole(text[start:end]) for start, end in zip(edges[::2], edges[1::2], strict=True))
-    for joint in cuts:
-        yield _whole(text[: joint.start()]), text[joint.end() :]
+        return [text]
+    cuts = [joint for joint in _JOINTS.finditer(text) if _may_cut(text, joint)][:MAX_CUTS]
+    edges = [0, *[joint.start() for joint in cuts], len(text)]
+    return [text[start:end] for start, end in pairwise(edges)]
+
+
+def put_together(parts: Sequence[str]) -> str:
+    """Return neighbouring pieces as one sentence."""
+    return _whole(_LEADING_JOINT.sub("", "".join(parts)))
 
 
 def _whole(part: str) -> str:

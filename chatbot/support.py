@@ -126,7 +126,7 @@ def _leads(heading: str) -> bool:
         return False
     terms = read(heading).terms
     names_audience = words[0] in wording().openers and any(term.is_audience for term in terms)
-    return words[-1] in wording().conditions or names_audience or any(term.negated for term in terms)
+    return words[-1] in wording().conditions or names_audience or bool(wording().negations & set(words))
 
 
 def _binds(lead: str) -> bool:
@@ -356,7 +356,9 @@ class _Comparison:
                 lost += [self.support.terms[place].word for place in places if place not in self.used]
         if lost:
             self.reasons.append(f"meaning: leaves out {', '.join(lost[:4])}")
-        alone = {term.segment for term in self.from_context} - {term.segment for term, _ in self.pairs} - {0, 1}
+        alone = {term.segment for term in self.from_context} - {term.segment for term, _ in self.pairs}
+        if not self.by_context:  # "For a sunburn, …" may name what the title names
+            alone.discard(min(term.segment for term in self.claim.terms))
         if self.from_context and (matched < total or alone):
             words = ", ".join(term.word for term in self.from_context)
             self.reasons.append(f"word: {words} stands in the heading only")
@@ -392,6 +394,8 @@ class _Comparison:
         for place, term in enumerate(self.support.terms):
             if term.quantity is None or term.segment not in used_segments or place in self.used:
                 continue
+            if self._shared_only([p for p, other in enumerate(self.support.terms) if other.segment == term.segment]):
+                continue
             beside = [near for near in (place - 1, place + 1) if near in self.used]
             if not any(self._is_same_amount(place, near) for near in beside):
                 self.reasons.append(f"number: leaves out {term.word}")
@@ -399,8 +403,7 @@ class _Comparison:
     def _is_same_amount(self, place: int, near: int) -> bool:
         """Say whether two amounts stand for one another, as in "100.4 °F (38 °C)"."""
         one, other = self.support.terms[place], self.support.terms[near]
-        bracketed = self.support.segments[one.segment].bracketed != self.support.segments[other.segment].bracketed
-        return one.quantity is not None and other.quantity is not None and bracketed
+        return one.quantity is not None and other.quantity is not None and one.alternative != other.alternative
 
     def _conditions_kept(self) -> None:
         terms = self.support.terms
@@ -443,6 +446,11 @@ class _Comparison:
         terms = self.support.terms
         segments = list(dict.fromkeys(terms[place].segment for place in members))
         used = {terms[place].segment for place in members if place in self.used}
+        lead = {terms[place].segment for place in members if terms[place].item == 0}
+        items = set(segments) - lead
+        if lead and items and self.support.segments[min(items) - 1].opened_by == "and":  # "if you have a fever and:"
+            if not (used & lead and used & items):
+                self.reasons.append("condition: keeps one half of two that are joined by and")
         for one, other in pairwise(segments):
             if self.support.segments[other].opened_by == "and" and (one in used) != (other in used):
                 self.reasons.append("condition: keeps one half of two that are joined by and")

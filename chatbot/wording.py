@@ -96,6 +96,11 @@ class Wording:
         return frozenset(self.data["negations"])
 
     @cached_property
+    def ceasing(self) -> frozenset[str]:
+        """Words that turn an instruction into its opposite: "stop taking"."""
+        return frozenset(self.data["ceasing"])
+
+    @cached_property
     def modalities(self) -> dict[str, str]:
         """Each modal word's class."""
         return _by_word(self.data["modalities"])
