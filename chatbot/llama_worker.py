@@ -27,8 +27,11 @@ from collections.abc import Callable, Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import psutil
+
 SOCKET_TIMEOUT_S = 10.0  # a reader slower than this loses its place: the model is for the next patient
 LOOK_EVERY_S = 0.03  # how often the client's socket is asked whether anybody is still there
+COUNT_EVERY_S = 0.2
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 
@@ -37,6 +40,44 @@ Reply = Generator[tuple[str, str | None], None, None]
 
 class Cancelled(Exception):
     """The client hung up."""
+
+
+class FreeCores:
+    """How many processors nobody else is using: what a computation should be spread over, and no more.
+
+    Its threads wait for each other hundreds of times a token, spinning. On a core that something else uses too, the
+    one that has to wait for its turn holds up all of them: two threads on two busy cores wrote a fifth as many tokens
+    a second as one thread did.
+
+    Args:
+        most: Never more than this.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._now = most
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget who was busy before, it may have finished since; keep the number until the next one."""
+        self._looked_at, self._busy_s, self._own_s = time.monotonic(), self._busy(), time.process_time()
+
+    def count(self) -> int:
+        """Return the number for now; it looks at most every ``COUNT_EVERY_S``."""
+        passed_s = time.monotonic() - self._looked_at
+        if passed_s >= COUNT_EVERY_S:
+            own_s = time.process_time() - self._own_s
+            others = max(0.0, self._busy() - self._busy_s - own_s) / passed_s
+            self._now = max(1, min(self._most, round((os.cpu_count() or 1) - others)))
+            self.restart()
+        return self._now
+
+    def _busy(self) -> float:
+        """Return the seconds that all processors together have worked since the machine started."""
+        times = psutil.cpu_times()
+        return float(
+            sum(times) - times.idle - sum(getattr(times, name, 0) for name in ("iowait", "guest", "guest_nice"))
+        )
 
 
 class Model:
@@ -67,7 +108,9 @@ class Model:
         self._formatter = Jinja2ChatFormatter(template, self._text_of("eos"), self._text_of("bos"))
         self._vocab = llama_cpp.llama_model_get_vocab(self._llama.model)
         self._gone: Callable[[], bool] = lambda: False
-        self._stop_evaluating = llama_cpp.llama_cpp.ggml_abort_callback(lambda _: self._gone())
+        self._cores = FreeCores(threads)
+        self._threads = threads
+        self._stop_evaluating = llama_cpp.llama_cpp.ggml_abort_callback(lambda _: self._look_up())
         self._never = llama_cpp.llama_cpp.ggml_abort_callback()
 
     def _text_of(self, kind: str) -> str:
@@ -99,6 +142,7 @@ class Model:
             self._llama.reset()
         self._llama.set_seed(int(request.get("seed") or 0))
         self._gone = gone
+        self._cores.restart()
         self._watch(self._stop_evaluating)
         text_of = codecs.getincrementaldecoder("utf-8")("replace")
         generation = self._llama.generate(
@@ -121,10 +165,17 @@ class Model:
                 if made + 1 >= limit:
                     yield "", "length"
                     return
-                if gone():
+                if self._look_up():
                     raise Cancelled
         finally:
             generation.close()
+
+    def _look_up(self) -> bool:
+        """Spread what is computed next over the cores that are free; return whether nobody waits for it."""
+        if (threads := self._cores.count()) != self._threads:
+            self._threads = threads
+            self._api.llama_set_n_threads(self._llama.ctx, threads, threads)
+        return self._gone()
 
     def _until_cancelled(self, generation: Iterator[int]) -> Iterator[int]:
         try:
