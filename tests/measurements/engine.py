@@ -208,18 +208,18 @@ def stop(model: str, count: int) -> None:
 POINTS = ("before the prompt", "in the prompt", "at the first word", "after 20 words", "at the end")
 
 
-def faults(model: str, deadline_s: float) -> None:
+def faults(model: str, deadline_s: float, only: str) -> None:
     """Print for each fault and point how the draft ended, after how long, and when the next one was guided again."""
     print("| fault | point | pieces before | ended after s | with | next reply guided after s |")
     (prompt, other) = _short_prompts()
     for name, act in (("killed", _kill), ("frozen", _freeze), ("out of memory", _starve)):
-        for point in POINTS:
+        for point in POINTS if only in ("", name) else ():
             with started(model, reply_timeout_s=deadline_s) as engine:
                 ready(engine)
                 whole = timed(engine.draft(other, never))[2]
                 _one_fault(name, point, engine, prompt, act, whole)
     for name in ("slow", "garbage", "refusing"):
-        for point in POINTS:
+        for point in POINTS if only in ("", name) else ():
             _scripted_fault(name, point, prompt, deadline_s)
 
 
@@ -238,11 +238,10 @@ def _freeze(engine: Engine) -> None:
 
 
 def _starve(engine: Engine) -> None:
-    # As the kernel does it when memory runs out: the process with the highest score is killed. First its
-    # address space is capped, so that whatever it asks for next fails as well.
+    # No byte more than it holds now: whatever it asks for next fails.
     process = psutil.Process(_pid(engine))
-    process.rlimit(psutil.RLIMIT_AS, (1 << 20, 1 << 20))
-    os.kill(process.pid, signal.SIGKILL)
+    held = process.memory_info().vms
+    process.rlimit(psutil.RLIMIT_AS, (held, held))
 
 
 def _pid(engine: Engine) -> int:
@@ -465,6 +464,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--deadline", type=float, default=30)
+    parser.add_argument("--fault", default="", help="faults: this one alone")
     parser.add_argument("--url", default="", help="servers: llama.cpp's own server, already running")
     options = parser.parse_args()
     match options.part:
@@ -477,7 +477,7 @@ def main() -> None:
         case "stop":
             stop(options.model, options.count)
         case "faults":
-            faults(options.model, options.deadline)
+            faults(options.model, options.deadline, options.fault)
         case "stock":
             stock(options.model)
         case "memory":
