@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(commands_model.app, name="model")
 app.add_typer(commands_staff.import_app, name="import")
+app.command()(commands_staff.check)
 
 BatchOption = Annotated[Path | None, typer.Option("--batch", help="Questions, one JSON object a line.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Where the replies go, one JSON object a line.")]

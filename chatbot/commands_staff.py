@@ -1,16 +1,27 @@
 """``healthfaq import …`` and ``healthfaq check``: what staff do with the answers."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from chatbot.bootstrap import open_service
+from chatbot.check import Report, survey, with_questions
+from chatbot.check_questions import Asked, Shares, ask_all, shares_by_kind, threshold_problems
+from chatbot.check_safety import example_problems
+from chatbot.commands import KnowledgeOption as CheckedKnowledge
 from chatbot.commands import SettingsOption, bar, err, out, settings_for
+from chatbot.errors import KnowledgeError, Problem
 from chatbot.import_medlineplus import medlineplus_rows, medlineplus_size
 from chatbot.import_medquad import medquad_rows, medquad_size
 from chatbot.import_table import table_rows
 from chatbot.importers import ImportReport, Row, answers_folder, copy_shared, write_answers
+from chatbot.knowledge import Knowledge
+from chatbot.settings import Settings
 
 MAX_LINES = 30
 DEST_HELP = (
@@ -114,3 +125,89 @@ def _print_some(lines: list[str], heading: str, say: Callable[[str], None]) -> N
         say(f"  {line}")
     if len(lines) > MAX_LINES:
         say(f"  … and {len(lines) - MAX_LINES} more")
+
+
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as one JSON object.")] = False,
+    settings: SettingsOption = None,
+    knowledge: CheckedKnowledge = None,
+) -> None:
+    """Say everything that is wrong with the knowledge files, and ask the acceptance questions.
+
+    Exit status 1 when something must be mended; warnings alone leave it at 0.
+    """
+    chosen = settings_for(settings, knowledge)
+    limits = chosen.check
+    report, read = survey(
+        chosen.knowledge, today=date.today(), due_soon_days=limits.due_soon_days, max_grade=limits.max_grade
+    )
+    report = _with_questions(chosen, report, read)
+    if as_json:
+        print(json.dumps(report.as_json(), ensure_ascii=False, indent=1))
+    else:
+        _print_report(report, chosen)
+    if report.errors:
+        raise typer.Exit(1)
+
+
+def _with_questions(settings: Settings, report: Report, knowledge: Knowledge) -> Report:
+    """Return the report with the acceptance questions put to the real pipeline, and the safety rules' own examples."""
+    try:
+        with bar("index") as progress:
+            service = open_service(
+                settings.model_copy(update={"reviewed_only": False}), with_model=False, progress=progress
+            )
+    except KnowledgeError as error:
+        known = {str(problem) for problem in report.problems}
+        new = [problem for problem in error.problems if str(problem) not in known]
+        return with_questions(report, (), new, not_asked="first mend the problems above")
+    try:
+        extra = [problem for problem in service.problems if problem not in report.problems]
+        extra += example_problems(service.parts.gate)
+        with bar("questions") as progress:
+            asked = ask_all(service.pipeline, knowledge.checks, progress)
+    finally:
+        service.close()
+    limits = settings.check
+    extra += threshold_problems(asked, min_found=limits.min_found, max_wrong=limits.max_wrong)
+    return with_questions(report, asked, extra)
+
+
+def _print_report(report: Report, settings: Settings) -> None:
+    def say(line: str = "") -> None:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    _print_problems(report.errors, "problem(s) to mend:", say)
+    _print_problems(report.warnings, "warning(s):", say)
+    states = Counter(row.state for row in report.reviews)
+    say(f"{len(report.reviews)} answers: " + ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
+    for row in report.reviews:
+        if row.state in ("overdue", "due soon"):
+            say(f"  {row.state}: {row.id}, reviewed by {row.reviewer} on {row.reviewed}, due {row.due}")
+    if report.unchecked_sources:
+        say(f"{report.unchecked_sources} source(s) that nobody has compared with the text yet (checked: null)")
+    if report.median_grade is not None:
+        say(f"Median reading grade {report.median_grade:.1f} (at most {settings.check.max_grade:g})")
+    _print_questions(report.asked, report.not_asked, say)
+    say("In order." if not report.errors else f"{len(report.errors)} problem(s) to mend.")
+
+
+def _print_problems(problems: Sequence[Problem], heading: str, say: Callable[[str], None]) -> None:
+    if problems:
+        say(f"{len(problems)} {heading}")
+    for problem in problems:
+        say(f"  {problem}")
+
+
+def _print_questions(asked: Sequence[Asked], not_asked: str, say: Callable[[str], None]) -> None:
+    if not_asked:
+        say(f"The acceptance questions were not asked: {not_asked}.")
+    for kind, shares in shares_by_kind(asked).items():
+        half = Shares.of([one for one in asked if one.kind == kind and one.half == "report"])
+        say(f"Questions for {kind}: {_shares(shares)}. On the half no threshold was set from: {_shares(half)}")
+
+
+def _shares(shares: Shares) -> str:
+    if shares.right is None or shares.found is None or shares.wrong is None:
+        return "none"
+    return f"{shares.n} asked, {shares.right:.1%} right, {shares.found:.1%} right or offered, {shares.wrong:.1%} wrong"

@@ -422,6 +422,8 @@ def _problems_between(answers: Mapping[str, Answer]) -> Iterable[Problem]:
         for other in answer.see_also:
             if other not in answers:
                 yield Problem(path, "see_also", f"names {other}, which is not an answer; correct it or take it out")
+            elif answers[other].review.status == "retired" != answer.review.status:
+                yield Problem(path, "see_also", f"names {other}, which is retired; take it out")
         for question in answer.questions:
             key = " ".join(question.casefold().split()).rstrip("?!. ")
             if key in asked:

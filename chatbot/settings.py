@@ -41,6 +41,15 @@ class EngineSettings(Frozen):
     )
 
 
+class CheckSettings(Frozen):
+    """When `healthfaq check` calls something a problem. Shares are of the questions an answer must be found for."""
+
+    min_found: float = Field(default=0.85, ge=0, le=1, description="answered right, or right among 'did you mean'")
+    max_wrong: float = Field(default=0.05, ge=0, le=1, description="answered with another answer")
+    max_grade: float = Field(default=8, gt=0, description="US school grade; above it an answer is hard to read")
+    due_soon_days: int = Field(default=30, ge=0, description="a review that ends so soon is told")
+
+
 class Settings(Frozen):
     """Everything an operator may set; see the README for the file's format."""
 
@@ -52,6 +61,7 @@ class Settings(Frozen):
     port: int = Field(default=7860, ge=1, le=65535)
     staff_port: int = Field(default=7861, ge=1, le=65535)
     engine: EngineSettings = EngineSettings()
+    check: CheckSettings = CheckSettings()
 
 
 def load_settings(path: Path | None) -> Settings:
