@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def open_index(
     folder: Path | None, answers: Mapping[str, Answer], synonyms: Synonyms, embedder: Embedder,
-    progress: Progress | None = None, *, previous: Index | None = None,
+    progress: Progress | None = None, *, previous: Index | None = None, recalibrate: bool = True,
 ) -> Index:  # fmt: skip
     """Return the index of these answers, embedding only what is not embedded yet, and keep it in the folder.
 
@@ -35,6 +35,8 @@ def open_index(
         embedder: Turns texts into vectors; what another one made is made anew.
         progress: Told how many entries are embedded, of how many, while it works.
         previous: The index that this one follows; saves reading the file again.
+        recalibrate: Set the thresholds anew when what they rest on has changed; otherwise the former ones stay until
+            ``recalibrated`` is called, which takes a second or more.
 
     Raises:
         ModelLoadError: The embedder is needed and cannot be loaded.
@@ -43,10 +45,21 @@ def open_index(
     known = previous.store if previous is not None else read_store(folder, embedder.name)
     store, n_new = _completed(entries, known, embedder, progress)
     index = Index(answers, entries, store, synonyms, embedder)
-    notes = calibrate(index, known.notes)
+    notes = calibrate(index, known.notes) if recalibrate or not known.notes else known.notes
     index = index.noted(notes)
     if folder is not None and (n_new or len(store.keys) != len(known.keys) or notes != known.notes):
         _keep(folder, index.store, embedder.name)
+    return index
+
+
+def recalibrated(folder: Path | None, index: Index) -> Index:
+    """Return the index with thresholds that fit its present answers, and keep it in the folder; itself if they fit."""
+    notes = calibrate(index, index.store.notes)
+    if notes == index.store.notes:
+        return index
+    index = index.noted(notes)
+    if folder is not None:
+        _keep(folder, index.store, index.embedder.name)
     return index
 
 

@@ -8,8 +8,9 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from chatbot.bootstrap import Service, open_service
+from chatbot.bootstrap import Service, open_service, recalibrate, reload
 from chatbot.errors import SettingsError
+from chatbot.live import LiveService
 from chatbot.settings import Settings
 from chatbot.ui import CSS, build_page
 
@@ -39,13 +40,16 @@ def serve_page(settings: Settings, *, say: Say) -> None:
     with listening(settings.host, settings.port) as listener:
         say("Opening the clinic's answers …")
         service = open_service(settings, with_model=True)
+        live = LiveService(service, reload, recalibrate, say=say)
         try:
-            app = build_app(service)
+            app = build_app(live)
             service.warm_up()
             _announce(service, say)
+            live.start()
             config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
             uvicorn.Server(config).run(sockets=[listener])
         finally:
+            live.stop()
             service.close()
 
 
@@ -81,7 +85,7 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def build_app(service: Service) -> FastAPI:
+def build_app(service: Service | LiveService[Service]) -> FastAPI:
     """Return the web application: the page, its headers, and a refusal for all that it does not need."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, on_startup=[_widen_thread_pool])
 
