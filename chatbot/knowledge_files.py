@@ -1,6 +1,7 @@
 """Reads one file that staff edit, and says in plain words what is wrong with it. Never raises for a bad file."""
 
 import os
+import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,10 @@ from chatbot.errors import Problem
 MAX_FILE_BYTES = 200_000
 ModelT = TypeVar("ModelT", bound=BaseModel)
 _HEADS = frontmatter.YAMLHandler()
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where it is there
+_FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where it is there
+_BRACKET = re.compile(r"[\[\]{}]")
+_LONG_INDENT = re.compile(r"^[ \t?:-]{100}", re.MULTILINE)
+MAX_DEPTH = 50
 _SHORT = reprlib.Repr()  # a few aliases in a YAML file can stand for more text than the machine can hold
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
 
@@ -91,13 +95,24 @@ def parse_yaml(text: str, *, first_line: int = 1) -> Any:
         ValueError: It is not YAML; the message says in which line and what to do.
     """
     try:
-        return yaml.load(text, Loader=_LOADER)  # a safe loader: plain values only
+        # Both are safe loaders: plain values only. The fast one ends the program on a file that is nested too deeply.
+        return yaml.load(text, Loader=yaml.SafeLoader if _is_deep(text) else _FAST_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + first_line}: " if mark else ""
         raise ValueError(f"{line}is not valid YAML ({error.problem}); {_yaml_mend(str(error.problem))}") from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"is not valid YAML ({_one_line(error)}); put special signs in quotes") from error
+
+
+def _is_deep(text: str) -> bool:
+    """Say whether the text may be nested more deeply than anything that staff write."""
+    depth = 0
+    for match in _BRACKET.finditer(text):
+        depth = max(depth + (1 if match.group() in "[{" else -1), 0)
+        if depth > MAX_DEPTH:
+            return True
+    return _LONG_INDENT.search(text) is not None
 
 
 def _yaml_mend(problem: str) -> str:

@@ -1,0 +1,84 @@
+"""A small knowledge folder on disk, and an embedder that needs no model."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import yaml
+from fakes import CLINIC, SHIPPED_KNOWLEDGE, TEXTS
+
+from chatbot.embedder import Vectors
+
+FEVER_FILE = """---
+title: Fever in adults
+questions: ["When should I see a doctor about a fever?", "What temperature is a fever?"]
+audience: adults
+sources: [{title: Fever, publisher: MedlinePlus, url: "https://medlineplus.gov/fever.html", checked: 2026-01-02}]
+review: {status: draft, reviewer: null, reviewed: null, due: null}
+---
+A fever is 100.4 °F (38 °C) or more. Rest and drink water.
+
+Call {clinic_phone} if it lasts 3 days.
+"""
+COUGH_FILE = """---
+title: Cough
+questions: ["How do I get rid of a cough?"]
+sources: [{title: Cough, publisher: NHS, url: "https://www.nhs.uk/symptoms/cough/"}]
+---
+A cough often goes away within 3 weeks. Honey and lemon may help.
+"""
+
+
+def make_folder(root: Path, answers: dict[str, str] | None = None, *, safety: bool = False) -> Path:
+    """Write a knowledge folder and return it."""
+    root.mkdir(parents=True, exist_ok=True)
+    write_yaml(root / "clinic.yaml", CLINIC.model_dump(mode="json"))
+    write_yaml(root / "texts.yaml", TEXTS.model_dump(mode="json"))
+    for id_, text in (answers or {"fever/adults": FEVER_FILE, "colds/cough": COUGH_FILE}).items():
+        write_answer(root, id_, text)
+    if safety:
+        shutil.copytree(SHIPPED_KNOWLEDGE / "safety", root / "safety")
+    return root
+
+
+def write_yaml(path: Path, content: object) -> None:
+    """Write one YAML file."""
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+
+
+def write_answer(root: Path, id_: str, text: str) -> Path:
+    """Write one answer file and return its path."""
+    path = root / "answers" / f"{id_}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@cache
+def _word_vector(word: str) -> Vectors:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).standard_normal(64).astype(np.float32)
+
+
+class WordVectors:
+    """An Embedder: texts are alike when they share words. ``seen`` holds every text that was embedded."""
+
+    name = "words:1"
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
+        """Return normalised sums of word vectors."""
+        self.seen += texts
+        rows = np.zeros((len(texts), 64), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower())[:80]:
+                row += _word_vector(word)
+        if progress is not None:
+            progress(len(texts))
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
