@@ -30,7 +30,7 @@ class ModelSpec:
     lora: Path | None = None
     threads: int = 0  # 0: every processor
     context_tokens: int = 2048
-    batch_tokens: int = 256
+    batch_tokens: int = 128
     memory_limit_mib: int = 0  # 0: half as much again as after its first reply, and 512 MiB
 
 

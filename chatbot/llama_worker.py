@@ -56,10 +56,9 @@ class FreeCores:
     def __init__(self, most: int) -> None:
         self._most = most
         self._now = most
-        self.restart()
+        self._look()
 
-    def restart(self) -> None:
-        """Forget who was busy before, it may have finished since; keep the number until the next one."""
+    def _look(self) -> None:
         self._looked_at, self._busy_s, self._own_s = time.monotonic(), self._busy(), time.process_time()
 
     def count(self) -> int:
@@ -69,7 +68,7 @@ class FreeCores:
             own_s = time.process_time() - self._own_s
             others = max(0.0, self._busy() - self._busy_s - own_s) / passed_s
             self._now = max(1, min(self._most, round((os.cpu_count() or 1) - others)))
-            self.restart()
+            self._look()
         return self._now
 
     def _busy(self) -> float:
@@ -110,7 +109,7 @@ class Model:
         self._gone: Callable[[], bool] = lambda: False
         self._cores = FreeCores(threads)
         self._threads = threads
-        self._stop_evaluating = llama_cpp.llama_cpp.ggml_abort_callback(lambda _: self._look_up())
+        self._stop_evaluating = llama_cpp.llama_cpp.ggml_abort_callback(lambda _: self.look_up())
         self._never = llama_cpp.llama_cpp.ggml_abort_callback()
 
     def _text_of(self, kind: str) -> str:
@@ -142,7 +141,7 @@ class Model:
             self._llama.reset()
         self._llama.set_seed(int(request.get("seed") or 0))
         self._gone = gone
-        self._cores.restart()
+        self.look_up()
         self._watch(self._stop_evaluating)
         text_of = codecs.getincrementaldecoder("utf-8")("replace")
         generation = self._llama.generate(
@@ -165,12 +164,12 @@ class Model:
                 if made + 1 >= limit:
                     yield "", "length"
                     return
-                if self._look_up():
+                if self.look_up():
                     raise Cancelled
         finally:
             generation.close()
 
-    def _look_up(self) -> bool:
+    def look_up(self) -> bool:
         """Spread what is computed next over the cores that are free; return whether nobody waits for it."""
         if (threads := self._cores.count()) != self._threads:
             self._threads = threads
@@ -215,6 +214,9 @@ class Handler(BaseHTTPRequestHandler):
         """Say how it is; answered in the middle of a reply too."""
         if self.path != "/health":
             return self._json(404, {"error": {"message": "no such route"}})
+        if Handler.turn.acquire(blocking=False):
+            self.model.look_up()  # so that a reply starts on as many cores as are free by then
+            Handler.turn.release()
         since = Handler.busy_since
         self._json(200, {"status": "ok", "busy_s": time.monotonic() - since if since else 0.0})
         return None

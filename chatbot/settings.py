@@ -30,7 +30,7 @@ class EngineSettings(Frozen):
     key_variable: str = Field(default="HEALTHFAQ_API_KEY", description="environment variable that holds their key")
     threads: int = Field(default=0, ge=0, le=256, description="CPU threads; 0: all cores")
     context_tokens: int = Field(default=2048, ge=512, le=131072)
-    batch_tokens: int = Field(default=256, ge=32, le=4096)
+    batch_tokens: int = Field(default=128, ge=32, le=4096)
     passage_tokens: int = Field(default=700, ge=100, le=8000, description="budget for vetted text in the prompt")
     reply_timeout_s: float = Field(default=30, gt=0, description="a reply ends with its vetted text after so long")
     start_timeout_s: float = Field(default=60, gt=0)

@@ -68,14 +68,6 @@ def test_it_does_not_look_at_every_token(clock: Clock):
     assert cores.count() == 4
 
 
-def test_work_of_others_before_this_reply_does_not_count(clock: Clock):
-    cores = FreeCores(4)
-    clock.pass_second(own=0, others=4)
-    cores.restart()
-    clock.pass_second(own=4, others=0)
-    assert cores.count() == 4
-
-
 def test_a_client_that_hangs_up_is_noticed_and_one_that_is_quiet_is_not():
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
