@@ -28,7 +28,7 @@ class ModelSpec:
 
     model: Path
     lora: Path | None = None
-    threads: int = 0  # 0: every processor
+    threads: int = 0  # 0: as many as there are cores that nobody else uses
     context_tokens: int = 2048
     batch_tokens: int = 128
     memory_limit_mib: int = 0  # 0: half as much again as after its first reply, and 512 MiB
@@ -73,7 +73,7 @@ class Child:
             "key": self.key,
             "model": str(spec.model),
             "lora": str(spec.lora) if spec.lora else None,
-            "threads": spec.threads or os.cpu_count() or 1,
+            "threads": spec.threads,
             "context_tokens": spec.context_tokens,
             "batch_tokens": spec.batch_tokens,
             "plain_kernels": plain_kernels,

@@ -51,10 +51,12 @@ class FreeCores:
 
     Args:
         most: Never more than this.
+        least: Never fewer; the same number for one that never changes.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, least: int = 1) -> None:
         self._most = most
+        self._least = least
         self._now = most
         self._look()
 
@@ -67,7 +69,7 @@ class FreeCores:
         if passed_s >= COUNT_EVERY_S:
             own_s = time.process_time() - self._own_s
             others = max(0.0, self._busy() - self._busy_s - own_s) / passed_s
-            self._now = max(1, min(self._most, round((os.cpu_count() or 1) - others)))
+            self._now = max(self._least, min(self._most, round((os.cpu_count() or 1) - others)))
             self._look()
         return self._now
 
@@ -89,7 +91,7 @@ class Model:
         self._api = llama_cpp
         if config["plain_kernels"]:
             _use_plain_kernels(llama_cpp)
-        threads = config["threads"]
+        threads = config["threads"] or os.cpu_count() or 1
         self._llama = llama_cpp.Llama(
             config["model"],
             lora_path=config["lora"],
@@ -107,7 +109,7 @@ class Model:
         self._formatter = Jinja2ChatFormatter(template, self._text_of("eos"), self._text_of("bos"))
         self._vocab = llama_cpp.llama_model_get_vocab(self._llama.model)
         self._gone: Callable[[], bool] = lambda: False
-        self._cores = FreeCores(threads)
+        self._cores = FreeCores(threads, least=config["threads"] or 1)
         self._threads = threads
         self._stop_evaluating = llama_cpp.llama_cpp.ggml_abort_callback(lambda _: self.look_up())
         self._never = llama_cpp.llama_cpp.ggml_abort_callback()

@@ -28,7 +28,7 @@ class EngineSettings(Frozen):
     remote_model: str = Field(default="default", description="model name sent to remote servers")
     remote_options: dict[str, Any] = Field(default={}, description="further fields of each request to them")
     key_variable: str = Field(default="HEALTHFAQ_API_KEY", description="environment variable that holds their key")
-    threads: int = Field(default=0, ge=0, le=256, description="CPU threads; 0: all cores")
+    threads: int = Field(default=0, ge=0, le=256, description="CPU threads; 0: one for each core that is free")
     context_tokens: int = Field(default=2048, ge=512, le=131072)
     batch_tokens: int = Field(default=128, ge=32, le=4096)
     passage_tokens: int = Field(default=700, ge=100, le=8000, description="budget for vetted text in the prompt")

@@ -103,7 +103,7 @@ def alone(model: str) -> None:
         print(json.dumps(timed(piece for piece in pieces if piece)), flush=True)
 
 
-def speed(model: str, count: int, rounds: int) -> None:
+def speed(model: str, count: int, rounds: int, threads: int) -> None:
     """Print tokens a second of decoding, and seconds to the first token, for the three ways."""
     asked = prompts(count)
     path = str(model_path(model, STATE))
@@ -116,7 +116,7 @@ def speed(model: str, count: int, rounds: int) -> None:
 
     ways: dict[str, Callable[[list[Message]], tuple[float, float, int, str]]] = {}
     figures: dict[str, list[tuple[float, float]]] = {}
-    with started(model) as engine:
+    with started(model, threads=threads) as engine:
         processes = {"alone": baseline(), "alone, threads not spinning": baseline(OMP_WAIT_POLICY="passive")}
 
         def through(process: subprocess.Popen[str]) -> Callable[[list[Message]], tuple[float, float, int, str]]:
@@ -465,6 +465,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--deadline", type=float, default=30)
+    parser.add_argument("--threads", type=int, default=0, help="speed: exactly so many, however busy the machine")
     parser.add_argument("--fault", default="", help="faults: this one alone")
     parser.add_argument("--url", default="", help="servers: llama.cpp's own server, already running")
     options = parser.parse_args()
@@ -472,7 +473,7 @@ def main() -> None:
         case "alone":
             alone(options.model)
         case "speed":
-            speed(options.model, options.count, options.rounds)
+            speed(options.model, options.count, options.rounds, options.threads)
         case "prefix":
             prefix(options.model, options.count)
         case "stop":

@@ -53,6 +53,12 @@ def test_it_leaves_the_cores_that_others_use(clock: Clock, others: float, left: 
     assert cores.count() == left
 
 
+def test_a_number_that_was_set_stays(clock: Clock):
+    cores = FreeCores(2, least=2)
+    clock.pass_second(own=1, others=3)
+    assert cores.count() == 2
+
+
 def test_it_comes_back_when_the_others_have_gone(clock: Clock):
     cores = FreeCores(4)
     clock.pass_second(own=1, others=3)
