@@ -1,6 +1,7 @@
 """A small knowledge folder on disk, and an embedder that needs no model."""
 
 import hashlib
+import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -37,7 +38,10 @@ def make_folder(root: Path, answers: dict[str, str] | None = None, *, safety: bo
     """Write a knowledge folder and return it."""
     root.mkdir(parents=True, exist_ok=True)
     write_yaml(root / "clinic.yaml", CLINIC.model_dump(mode="json"))
-    write_yaml(root / "texts.yaml", TEXTS.model_dump(mode="json"))
+    texts = (
+        TEXTS.model_dump_json().replace(CLINIC.phone, "{clinic_phone}").replace("Call 000", "Call {emergency_number}")
+    )
+    write_yaml(root / "texts.yaml", json.loads(texts))
     for id_, text in (answers or {"fever/adults": FEVER_FILE, "colds/cough": COUGH_FILE}).items():
         write_answer(root, id_, text)
     if safety:
