@@ -309,12 +309,25 @@ class _Comparison:
         if len(self.used) < len(self.pairs):
             self.reasons.append("order: says twice what the passage says once")
         self._same_groups()
+        self._same_joins()
         places = [place for _, place in self.pairs]
         if self.claim.in_sequence and (places != sorted(places) or not self.in_order):
             self.reasons.append("order: the passage does not have these steps in this order")
         grouped = {self.support.terms[place].sentence for _, place in self.pairs}
         if len(grouped) > 1 and any(term.group >= 0 for term in self.claim.terms):
             self.reasons.append("order: its condition and its statement come from different sentences")
+
+    def _same_joins(self) -> None:
+        """ "A or B" is not "A and B", unless both are denied."""
+        terms = self.support.terms
+        for (term, place), (following, next_place) in pairwise(self.pairs):
+            one, other = sorted((terms[place], terms[next_place]), key=lambda found: found.segment)
+            if term.segment == following.segment or one.segment == other.segment or one.clause != other.clause:
+                continue
+            listed = one.item != other.item and other.group < 0  # items of a plain list may be joined either way
+            said, vetted_ = _join_of(self.claim, following.segment), _join_of(self.support, other.segment)
+            if {said, vetted_} == {"and", "or"} and not listed and not (term.negated and following.negated):
+                self.reasons.append(f"order: says {said} where the passage says {vetted_}")
 
     def _same_groups(self) -> None:
         """Each condition of the claim is one condition of the statement, and no two are the same one."""
@@ -448,9 +461,9 @@ class _Comparison:
         used = {terms[place].segment for place in members if place in self.used}
         lead = {terms[place].segment for place in members if terms[place].item == 0}
         items = set(segments) - lead
-        if lead and items and self.support.segments[min(items) - 1].opened_by == "and":  # "if you have a fever and:"
-            if not (used & lead and used & items):
-                self.reasons.append("condition: keeps one half of two that are joined by and")
+        both = lead and items and self.support.segments[min(items) - 1].opened_by == "and"  # "if you have a fever and:"
+        if both and not (used & lead and used & items):
+            self.reasons.append("condition: keeps one half of two that are joined by and")
         for one, other in pairwise(segments):
             if self.support.segments[other].opened_by == "and" and (one in used) != (other in used):
                 self.reasons.append("condition: keeps one half of two that are joined by and")
@@ -506,6 +519,16 @@ class _Comparison:
             sentence = self.support.segments[hedge.segment].sentence
             following = [place for place, term in enumerate(terms) if term.sentence == sentence]
         return any(place in self.used for place in following)
+
+
+def _join_of(reading: Reading, segment: int) -> str:
+    """Return "and" or "or" for what joins a piece to the one before; a comma is read as the join that ends its list."""
+    for later in reading.segments[segment:]:
+        if later.opened_by in ("and", "or"):
+            return later.opened_by
+        if later.opened_by != ",":
+            break
+    return ""
 
 
 def _phrases_swapped(term: Term, one: Term, following: Term, other: Term) -> bool:

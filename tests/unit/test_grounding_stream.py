@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def test_sentences_come_whole_with_their_marks():
 @given(st.lists(st.integers(0, len(REPLY)), max_size=30))
 def test_it_does_not_matter_how_the_text_is_cut_into_pieces(cuts: list[int]):
     edges = [0, *sorted(cuts), len(REPLY)]
-    pieces = [REPLY[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [REPLY[start:end] for start, end in pairwise(edges)]
     assert list(split_stream(pieces)) == SENTENCES
 
 

@@ -263,6 +263,14 @@ def swapped_list_steps(sentence: str, answer: Answer, chance: random.Random) -> 
             yield f"First {other[0].lower()}{other[1:]}, and after that {one[0].lower()}{one[1:]}."
 
 
+def swapped_join(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
+    for word, other in ((" and ", " or "), (" or ", " and ")):
+        for match in re.finditer(word, sentence):
+            around = sentence[match.end() :].split()[:1]
+            if around and around[0] not in ("more", "less", "higher", "lower", "older", "younger", "above", "over", "not"):
+                yield _replaced(sentence, match, other)
+
+
 def crossed_lists(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
     """The lead-in of one list with an item of another: "Call 911 now if" and a sign that can wait."""
     leads = [block.text.rstrip(":") for block in markdown_blocks(answer.text) if block.kind == "paragraph" and block.text.endswith(":")]
@@ -315,6 +323,7 @@ GENERATORS: dict[str, tuple[Generator, ...]] = {
     "modality": (other_modality, lost_hedge, softened),
     "audience": (other_audience, gained_audience, lost_audience),
     "order": (swapped_steps, swapped_cause, swapped_list_steps),
+    "and/or": (swapped_join,),
     "condition": (crossed_lists, lost_condition),
     "added": (added_tail, added_lead),
 }
