@@ -59,6 +59,28 @@ class MiniLM:
             return self._encode_one(texts[0])[None, :].copy()
         return self._encode_batches(list(texts), progress)
 
+    def encode_pieces(
+        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+    ) -> tuple[Vectors, list[Vectors]]:
+        """Return what ``encode`` returns, and each text's word pieces as float32 vectors ``(n_pieces, 384)``.
+
+        A piece is a word, or part of a rare one, as it is meant in this text; punctuation has none. Normalised.
+        """
+        vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+        pieces: list[Vectors] = [vectors[:0]] * len(texts)
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        for start in range(0, len(texts), 64):
+            batch = order[start : start + 64]
+            with self._lock:
+                rows = _load().encode([texts[place] for place in batch], batch_size=64, output_value=None)
+            for place, row in zip(batch, rows, strict=True):
+                vectors[place] = _unit(np.asarray(row["sentence_embedding"], dtype=np.float32))
+                kept = _speaking_pieces()[np.asarray(row["input_ids"])] & np.asarray(row["attention_mask"], dtype=bool)
+                pieces[place] = _unit(np.asarray(row["token_embeddings"], dtype=np.float32)[kept])
+            if progress is not None:
+                progress(len(batch))
+        return vectors, pieces
+
     def _encode_uncached(self, text: str) -> Vectors:
         vector: Vectors = self._encode_batches([text], None)[0]
         return vector
@@ -80,6 +102,17 @@ class MiniLM:
             if progress is not None:
                 progress(len(batch))
         return vectors
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _speaking_pieces() -> npt.NDArray[np.bool_]:
+    """Return, for each number of the vocabulary, whether it is a word or part of one."""
+    lines = (weights_folder() / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    return np.array([not line.startswith("[") and any(c.isalnum() for c in line) for line in lines])
 
 
 @lru_cache(maxsize=1)

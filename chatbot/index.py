@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,13 @@ from chatbot.decision import calibrate
 from chatbot.embedder import Embedder, Vectors
 from chatbot.entries import Entry, entries_of
 from chatbot.knowledge import Answer
-from chatbot.search import Index, Ints
-from chatbot.store import Store, read_store, write_store
+from chatbot.search import Index, Ints, PieceEmbedder
+from chatbot.store import Ragged, Store, read_store, write_store
 from chatbot.words import Synonyms, words_of
 
 __all__ = ["Index", "Progress", "open_index"]
 
-Longs = npt.NDArray[np.int64]
+PIECES_UP_TO = 10_000  # entries; word pieces take about 15 kB each in memory, so a larger index does without
 Progress = Callable[[int, int], None]  # (entries embedded, entries to embed)
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def open_index(
     index = Index(answers, entries, store, synonyms, embedder)
     notes = calibrate(index, known.notes) if recalibrate or not known.notes else known.notes
     index = index.noted(notes)
-    if folder is not None and (n_new or len(store.keys) != len(known.keys) or notes != known.notes):
+    if folder is not None and (n_new or notes != known.notes or not np.array_equal(store.keys, known.keys)):
         _keep(folder, index.store, embedder.name)
     return index
 
@@ -86,41 +87,47 @@ def _completed(
     entries: Sequence[Entry], known: Store, embedder: Embedder, progress: Progress | None
 ) -> tuple[Store, int]:
     """Return a store with one row an entry, in order, and how many texts had to be embedded for it."""
+    wants_pieces = len(entries) <= PIECES_UP_TO and isinstance(embedder, PieceEmbedder)
+    if wants_pieces and not known.has_pieces:
+        known = Store.empty()
     keys = [entry.key for entry in entries]
     rows = known.rows()
     missing = {key: entry for key, entry in zip(keys, entries, strict=True) if key not in rows}
-    fresh = _embedded([entry.embedded for entry in missing.values()], embedder, progress)
-    vectors = np.concatenate([known.vectors, fresh]) if len(known.keys) and len(fresh) else fresh
-    vectors = vectors if len(fresh) else known.vectors
+    texts = [entry.embedded for entry in missing.values()]
+    vectors, pieces = _embedded(texts, embedder, wants_pieces, progress)
     vocabulary = {word: number for number, word in enumerate(known.vocabulary)}
-    documents = [known.words[known.ends[row] : known.ends[row + 1]] for row in range(len(known.keys))]
-    for entry in missing.values():
-        numbers = [vocabulary.setdefault(word, len(vocabulary)) for word in words_of(entry.text)]
-        documents.append(np.array(numbers, dtype=np.int32))
+    documents = [_numbered(words_of(entry.text), vocabulary) for entry in missing.values()]
     rows |= {key: len(known.keys) + place for place, key in enumerate(missing)}
     order = [rows[key] for key in keys]
-    words, ends, kept = _packed([documents[row] for row in order], list(vocabulary))
+    no_piece = pieces[0][:0] if pieces else known.pieces.flat[:0]
+    if not len(known.keys):
+        known = replace(known, vectors=vectors[:0], pieces=Ragged.of([], no_piece))
+    words, kept = _without_gone(known.words.taken(order, documents), list(vocabulary))
     store = Store(
         keys=np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16),
-        vectors=vectors[order] if order else vectors[:0],
+        vectors=np.concatenate([known.vectors, vectors])[order] if len(vectors) else known.vectors[order],
         words=words,
-        ends=ends,
+        pieces=known.pieces.taken(order, pieces) if wants_pieces else Ragged.of([no_piece] * len(keys), no_piece),
         vocabulary=kept,
     )
     return store, len(missing)
 
 
-def _packed(documents: Sequence[Ints], vocabulary: Sequence[str]) -> tuple[Ints, Longs, tuple[str, ...]]:
-    """Return the documents' words one after another, their ends, and a vocabulary without words that are gone."""
-    flat = np.concatenate(documents) if documents else np.zeros(0, np.int32)
-    used = np.bincount(flat, minlength=len(vocabulary)) > 0
+def _numbered(words: Sequence[str], vocabulary: dict[str, int]) -> Ints:
+    return np.array([vocabulary.setdefault(word, len(vocabulary)) for word in words], dtype=np.int32)
+
+
+def _without_gone(words: Ragged[np.int32], vocabulary: Sequence[str]) -> tuple[Ragged[np.int32], tuple[str, ...]]:
+    """Return the words renumbered in a vocabulary that holds no word that stands in no entry any more."""
+    used = np.bincount(words.flat, minlength=len(vocabulary)) > 0
     renumbered = (np.cumsum(used) - 1).astype(np.int32)
-    ends = np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64)
     kept = tuple(word for word, is_used in zip(vocabulary, used, strict=True) if is_used)
-    return renumbered[flat] if len(flat) else flat, ends, kept
+    return Ragged(renumbered[words.flat] if len(words.flat) else words.flat, words.ends), kept
 
 
-def _embedded(texts: Sequence[str], embedder: Embedder, progress: Progress | None) -> Vectors:
+def _embedded(
+    texts: Sequence[str], embedder: Embedder, wants_pieces: bool, progress: Progress | None
+) -> tuple[Vectors, list[npt.NDArray[np.int8]]]:
     done = 0
 
     def count(n: int) -> None:
@@ -130,7 +137,8 @@ def _embedded(texts: Sequence[str], embedder: Embedder, progress: Progress | Non
             progress(done, len(texts))
 
     if not texts:
-        return np.zeros((0, 1), np.float32)
-    if len(texts) == 1:
-        return embedder.encode(texts)
-    return embedder.encode(texts, progress=count)
+        return np.zeros((0, 1), np.float32), []
+    if wants_pieces and isinstance(embedder, PieceEmbedder):
+        vectors, pieces = embedder.encode_pieces(texts, progress=count)
+        return vectors, [np.round(own * 127).astype(np.int8) for own in pieces]
+    return embedder.encode(texts, progress=count), []

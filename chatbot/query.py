@@ -9,6 +9,7 @@ from chatbot.words import content_words, expand_short_forms, fold, lexicon, stem
 
 SHORT_WORDS = 14  # a message of so few words is searched as it stands
 MAX_CLAUSES = 10
+LONGEST_FURTHER = 7  # words of a message such as "and what about my son?"
 LONGEST_SHORT = 40  # words kept of a long one
 _SENTENCE = re.compile(r"[^.!?\n;]+[.!?\n;]*")
 _BREAK = re.compile(
@@ -151,16 +152,24 @@ def _openings() -> list[str]:
 
 
 def leans_on_history(text: str) -> bool:
-    """Say whether a message cannot be understood alone: it names no subject of its own."""
+    """Say whether a message cannot be understood alone: it names no subject, or opens as a further question does."""
     words = words_of(text)
     if not words or len(words) > SHORT_WORDS:
         return False
     known = lexicon()
-    subject = [w for w in content_words(text) if w not in known.general and w not in known.pronouns]
+    subject = subject_of(text)
     folded = f"{' '.join(words)} "
     opens = any(folded.startswith(f"{opening} ") for opening in known.follow_up_openings)
     points = any(word in known.pronouns for word in words)
+    if len(words) <= LONGEST_FURTHER and any(folded.startswith(f"{opening} ") for opening in known.further_openings):
+        return True
     return not subject and (opens or points or len(words) <= 6)
+
+
+def subject_of(text: str) -> list[str]:
+    """Return the words that say what a message is about, leaving out those that fit any subject ("how long")."""
+    known = lexicon()
+    return [word for word in content_words(text) if word not in known.general and word not in known.pronouns]
 
 
 def _earlier_question(history: Sequence[Turn], *, weight: Callable[[str], float], mend: Callable[[str], str]) -> str:

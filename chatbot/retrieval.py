@@ -6,17 +6,17 @@ from typing import Literal
 
 import numpy as np
 
-from chatbot.decision import MAX_SUGGESTED, decide_kind, thresholds_of
-from chatbot.fusion import FEATURES, fitted_weights, measure
-from chatbot.query import Query, understand
+from chatbot.decision import MAX_SUGGESTED, certainty_of, decide_kind, embed, thresholds_of
+from chatbot.fusion import FEATURES, Candidates, measure
+from chatbot.query import Query, subject_of, understand
 from chatbot.reply import Turn
-from chatbot.search import Floats, Index
-from chatbot.words import read_synonyms
+from chatbot.search import Index
+from chatbot.words import read_synonyms, search_stems, words_of
 
 __all__ = ["Decision", "Hit", "Retriever", "read_synonyms"]
 
 SHOWN_HITS = 10
-CLOSE = 1.5  # logits: runner-ups so close to the best are offered to the model too
+CLOSE = 0.7  # logits: runner-ups so close to the best are offered to the model too
 MAX_PASSAGES = 3
 
 
@@ -42,7 +42,9 @@ class Decision:
     passages: tuple[str, ...] = ()  # answer ids offered to the model, best first
     hits: tuple[Hit, ...] = ()
     margin: float = 0.0  # logits between the best two hits
-    threshold: float = 0.0  # the score that an answer needs in this index
+    certainty: float = 0.0  # in [0, 1]: how likely the best hit is the right answer
+    threshold: float = 0.0  # the certainty that an answer needs in this index
+    suggest_threshold: float = 0.0  # the certainty that a suggestion needs
     searched: tuple[str, ...] = ()  # the texts that were searched: the message, its shortened form
     earlier_question: str = ""  # set when the question could not be understood alone
 
@@ -52,75 +54,78 @@ class Retriever:
 
     def __init__(self, index: Index) -> None:
         self.index = index
-        self._thresholds = thresholds_of(index.store.notes)
+        self._thresholds = thresholds_of(index)
 
     def search(self, query: str, k: int = 10) -> list[Hit]:
         """Return the best answers, best first; equal scores in the order of their ids."""
-        return list(self._ranked(self._understood(query, ())))[:k]
+        return self._hits(self._found(self.understood(query)))[:k]
 
     def decide(self, question: str, history: Sequence[Turn] = ()) -> Decision:
         """Return what this turn's evidence allows; earlier turns only say what "it" means."""
-        query = self._understood(question, history)
-        hits = self._ranked(query)
-        if not hits:
-            return Decision("no_answer", searched=query.views, earlier_question=query.earlier)
-        logits = [_logit(hit.score) for hit in hits]
-        margin = logits[0] - logits[1] if len(hits) > 1 else logits[0] - _logit(0.0)
-        kind = decide_kind(logits[0], margin, self._thresholds)
-        close = [hit.answer_id for hit, logit in zip(hits, logits, strict=True) if logits[0] - logit <= CLOSE]
+        query = self.understood(question, history)
+        found = self._found(query)
+        if query.earlier and not self._speaks_of(found, query.text):  # the earlier turn alone must not carry a hit
+            query = self.understood(question)
+            found = self._found(query)
+        hits = self._hits(found)
+        certainty = certainty_of(found, query, pieces=self.index.store.has_pieces)
+        kind = decide_kind(certainty, self._thresholds)
         candidates: tuple[str, ...] = ()
         if kind == "answered":
             candidates = (hits[0].answer_id,)
         elif kind == "did_you_mean":
-            candidates = tuple(hit.answer_id for hit in hits[: max(2, min(len(close), MAX_SUGGESTED))])
+            candidates = tuple(hit.answer_id for hit in hits[:MAX_SUGGESTED])
             kind = "did_you_mean" if len(candidates) > 1 else "no_answer"
+        close = [
+            hit.answer_id for hit, logit in zip(hits, found.logits, strict=True) if found.logits[0] - logit <= CLOSE
+        ]
         return Decision(
             kind=kind,
             candidates=candidates if kind != "no_answer" else (),
             passages=tuple(close[:MAX_PASSAGES]) if kind == "answered" else (),
             hits=tuple(hits[:SHOWN_HITS]),
-            margin=margin,
+            margin=float(found.logits[0] - found.logits[1]) if len(hits) > 1 else 0.0,
+            certainty=_score(certainty),
             threshold=_score(self._thresholds.answer),
+            suggest_threshold=_score(self._thresholds.suggest),
             searched=query.views,
             earlier_question=query.earlier,
         )
 
-    def _understood(self, question: str, history: Sequence[Turn]) -> Query:
+    def understood(self, question: str, history: Sequence[Turn] = ()) -> Query:
+        """Return what is searched for."""
         return understand(question, history, weight=self.index.weight, mend=self.index.speller.mend)
 
-    def _ranked(self, query: Query) -> list[Hit]:
-        texts = [self.index.synonyms.written_out(text) for text in query.views]
-        if not any(texts):
-            return []
-        candidates = measure(self.index, query, self.index.embedder.encode(texts))
-        logits = fitted_weights().logits(candidates.features)
-        rows = sorted(range(len(logits)), key=lambda row: (-logits[row], self.index.ids[candidates.places[row]]))
-        return [
-            _hit(
-                self.index, candidates.places[row], candidates.entries[row], logits[row], candidates.features[row], rank
-            )
-            for rank, row in enumerate(rows, 1)
-        ]
+    def _found(self, query: Query) -> Candidates:
+        if not words_of(query.whole):
+            return Candidates.none()
+        return measure(self.index, query, embed(self.index, query))
+
+    def _speaks_of(self, found: Candidates, message: str) -> bool:
+        """Say whether the best answer says anything of what this very message names, if it names anything."""
+        subject = search_stems(" ".join(subject_of(message)), self.index.synonyms)
+        if not subject or not len(found.places):
+            return True
+        first, last = self.index.spans[found.places[0]], self.index.spans[found.places[0] + 1]
+        said = {number for entry in range(first, last) for number in self.index.documents[entry].tolist()}
+        return any(self.index.stem_numbers.get(one) in said for one in subject)
+
+    def _hits(self, found: Candidates) -> list[Hit]:
+        return [_hit(self.index, found, row) for row in range(len(found.places))]
 
 
-def _hit(index: Index, place: int, entry: int, logit: float, features: Floats, rank: int) -> Hit:
-    parts = tuple((name, round(float(value), 4)) for name, value in zip(FEATURES, features, strict=True))
-    named = dict(parts)
+def _hit(index: Index, found: Candidates, row: int) -> Hit:
+    parts = {name: round(float(value), 4) for name, value in zip(FEATURES, found.features[row], strict=True)}
     return Hit(
-        answer_id=index.ids[place],
-        score=_score(float(logit)),
-        rank=rank,
-        entry=index.entries[entry].text,
-        words=max(named["bm25_asked"], named["bm25_body"]),
-        meaning=max(named["meaning_asked"], named["meaning_body"]),
-        parts=parts,
+        answer_id=index.ids[found.places[row]],
+        score=_score(float(found.logits[row])),
+        rank=row + 1,
+        entry=index.entries[found.entries[row]].text,
+        words=max(parts["bm25_asked"], parts["bm25_body"]),
+        meaning=max(parts["meaning_asked_part"], parts["meaning_body_part"]),
+        parts=tuple(parts.items()),
     )
 
 
 def _score(logit: float) -> float:
     return float(1 / (1 + np.exp(-logit)))
-
-
-def _logit(score: float) -> float:
-    clipped = min(max(score, 1e-9), 1 - 1e-9)
-    return float(np.log(clipped / (1 - clipped)))

@@ -1,10 +1,10 @@
 """What is searched: the entries of all answers, by meaning (faiss) and by words (bm25s)."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import bm25s
 import faiss
@@ -14,12 +14,22 @@ import numpy.typing as npt
 from chatbot.embedder import Embedder, Vectors
 from chatbot.entries import Entry
 from chatbot.knowledge import Answer
-from chatbot.store import Store
+from chatbot.store import Ragged, Store
 from chatbot.words import Speller, Synonyms, lexicon, stem, words_of
 
 EXACT_UP_TO = 100_000  # entries; beyond, an approximate index answers in the same few milliseconds
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+
+
+@runtime_checkable
+class PieceEmbedder(Protocol):
+    """An embedder that also gives the meaning of each word in its text."""
+
+    def encode_pieces(
+        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+    ) -> tuple[Vectors, list[Vectors]]:
+        """Return the texts' vectors, and each text's word pieces ``(n_pieces, dim)``, normalised."""
 
 
 class WordIndex:
@@ -94,13 +104,11 @@ class Index:
         self.n_stems = len(self.stem_numbers)
         mentioned = self._mentions(to_stem, stems)
         documents: list[Ints] = []  # each entry's stem numbers, stopwords left out, synonym marks at the end
-        words, ends = self.store.words, self.store.ends
         for place in range(len(self.entries)):
-            own = words[ends[place] : ends[place + 1]]
+            own = self.store.words[place]
             extra = [len(stems) + group for group in mentioned.get(place, ())]
             documents.append(np.concatenate([to_stem[own[carries[own]]], np.array(extra, dtype=np.int32)]))
-        self.documents: Ints = np.concatenate(documents) if documents else np.zeros(0, np.int32)
-        self.ends = np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64)
+        self.documents = Ragged.of(documents, np.zeros(0, np.int32))
         self.asked = self._words_of(documents, self.is_asked)
         self.body = self._words_of(documents, ~self.is_asked)
         self.rarity = _rarity(documents, self.owner, len(self.ids), self.n_stems)
@@ -113,7 +121,7 @@ class Index:
 
     def _mentions(self, to_stem: Ints, numbers: Mapping[str, int]) -> dict[int, list[int]]:
         """Return the synonym groups that each entry mentions."""
-        stems = to_stem[self.store.words]
+        stems = to_stem[self.store.words.flat]
         found: dict[int, set[int]] = {}
         for phrase, groups in self.synonyms.phrases.items():
             if len(phrase) > len(stems) or any(part not in numbers for part in phrase):
@@ -122,17 +130,14 @@ class Index:
             for offset, part in enumerate(phrase):
                 hits &= stems[offset : offset + len(hits)] == numbers[part]
             starts = np.flatnonzero(hits)
-            places = np.searchsorted(self.store.ends, starts, side="right") - 1
-            within = starts + len(phrase) <= self.store.ends[places + 1]
+            places = np.searchsorted(self.store.words.ends, starts, side="right") - 1
+            within = starts + len(phrase) <= self.store.words.ends[places + 1]
             for place in places[within].tolist():
                 found.setdefault(place, set()).update(groups)
         return {place: sorted(groups) for place, groups in found.items()}
 
     def _index_meaning(self) -> None:
-        n, dimensions = self.vectors.shape
-        self._faiss = _approximate(self.vectors) if n > EXACT_UP_TO else faiss.IndexFlatIP(dimensions)
-        if n:
-            self._faiss.add(self.vectors)
+        self._faiss = nearest_index(self.vectors)
 
     def nearest(self, vectors: Vectors, k: int) -> list[Ints]:
         """Return, for each vector, the entries nearest in meaning, best first."""
@@ -159,13 +164,17 @@ class Index:
         return Speller(self.known_words, english=getattr(self.embedder, "known_words", frozenset()))
 
 
-def _approximate(vectors: Vectors) -> Any:
-    """Return a trained, empty inverted-file index: lists by k-means, half-precision vectors in them."""
+def nearest_index(vectors: Vectors) -> Any:
+    """Return a faiss index of the vectors: exact up to ``EXACT_UP_TO``, beyond it k-means lists in half precision."""
     n, dimensions = vectors.shape
-    lists = int(2 * np.sqrt(n))
-    index: Any = faiss.index_factory(dimensions, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
-    index.train(np.ascontiguousarray(vectors[:: max(1, n // (40 * lists))]))
-    index.nprobe = 24
+    index: Any = faiss.IndexFlatIP(dimensions)
+    if n > EXACT_UP_TO:
+        lists = int(2 * np.sqrt(n))
+        index = faiss.index_factory(dimensions, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
+        index.train(np.ascontiguousarray(vectors[:: max(1, n // (40 * lists))]))
+        index.nprobe = 24
+    if n:
+        index.add(np.ascontiguousarray(vectors))
     return index
 
 

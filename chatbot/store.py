@@ -9,10 +9,10 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,40 @@ import psutil
 
 from chatbot.embedder import Vectors
 
-FORMAT = 1  # raise it whenever what is stored, or how entries are cut, changes
+FORMAT = 2  # raise it whenever what is stored, or how entries are cut, changes
 FILE = "index.npz"
+Number = TypeVar("Number", np.int8, np.int32)
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ragged(Generic[Number]):
+    """Rows of different lengths in one array: row i is ``flat[ends[i] : ends[i + 1]]``."""
+
+    flat: npt.NDArray[Number]
+    ends: npt.NDArray[np.int64]  # (n_rows + 1)
+
+    @classmethod
+    def of(cls, rows: Sequence[npt.NDArray[Number]], empty: npt.NDArray[Number]) -> "Ragged[Number]":
+        """Return these rows one after another; ``empty`` tells the type when there are none."""
+        lengths = [len(row) for row in rows]
+        return cls(np.concatenate([empty, *rows]), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, row: int) -> npt.NDArray[Number]:
+        return self.flat[self.ends[row] : self.ends[row + 1]]
+
+    def taken(self, order: Sequence[int], fresh: Sequence[npt.NDArray[Number]] = ()) -> "Ragged[Number]":
+        """Return the rows in another order; numbers from ``len(self)`` on mean the fresh rows."""
+        rows = [self[row] if row < len(self) else fresh[row - len(self)] for row in order]
+        return Ragged.of(rows, self.flat[:0])
+
+    @property
+    def fits(self) -> bool:
+        """Say whether the ends belong to the array."""
+        return bool(self.ends[0] == 0 and self.ends[-1] == len(self.flat) and (np.diff(self.ends) >= 0).all())
 
 
 @dataclass(frozen=True)
@@ -31,17 +62,22 @@ class Store:
 
     keys: npt.NDArray[np.uint8]  # (n, 16)
     vectors: Vectors  # (n, dim) float32, L2-normalised
-    words: npt.NDArray[np.int32]  # numbers in the vocabulary, all entries one after another
-    ends: npt.NDArray[np.int64]  # (n + 1): entry i holds words[ends[i] : ends[i + 1]]
+    words: Ragged[np.int32]  # each entry's words, as numbers in the vocabulary
+    pieces: Ragged[np.int8]  # each entry's word pieces (n_pieces, dim), times 127; of a large index none
     vocabulary: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)  # what was calibrated on these entries
 
     @classmethod
     def empty(cls) -> "Store":
         """Return a store that knows nothing."""
-        return cls(
-            np.zeros((0, 16), np.uint8), np.zeros((0, 1), np.float32), np.zeros(0, np.int32), np.zeros(1, np.int64)
-        )
+        none = np.zeros(1, np.int64)
+        words, pieces = Ragged(np.zeros(0, np.int32), none), Ragged(np.zeros((0, 1), np.int8), none)
+        return cls(np.zeros((0, 16), np.uint8), np.zeros((0, 1), np.float32), words, pieces)
+
+    @property
+    def has_pieces(self) -> bool:
+        """Say whether word pieces are kept."""
+        return len(self.pieces.flat) > 0
 
     def rows(self) -> dict[bytes, int]:
         """Return a row that holds each key."""
@@ -57,9 +93,10 @@ def read_store(folder: Path | None, embedder: str) -> Store:
             head = json.loads(parts["head"].tobytes())
             if head["format"] != FORMAT or head["embedder"] != embedder:
                 return Store.empty()
-            store = Store(
-                parts["keys"], parts["vectors"], parts["words"], parts["ends"], tuple(head["vocabulary"]), head["notes"]
-            )
+            words = Ragged(parts["words"], parts["word_ends"])
+            pieces = Ragged(parts["pieces"], parts["piece_ends"])
+            vocabulary = tuple(head["vocabulary"])
+            store = Store(parts["keys"], parts["vectors"], words, pieces, vocabulary, head["notes"])
         _check(store)
     except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError, AttributeError, MemoryError,
             NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
@@ -76,11 +113,10 @@ def _check(store: Store) -> None:
         and store.keys.dtype == np.uint8
         and store.vectors.ndim == 2
         and store.vectors.dtype == np.float32
-        and store.ends.shape == (n + 1,)
-        and store.ends[0] == 0
-        and store.ends[-1] == len(store.words)
-        and bool((np.diff(store.ends) >= 0).all())
-        and (len(store.words) == 0 or 0 <= store.words.min() <= store.words.max() < len(store.vocabulary))
+        and len(store.words) == len(store.pieces) == n
+        and store.words.fits
+        and store.pieces.fits
+        and (not len(store.words.flat) or 0 <= store.words.flat.min() <= store.words.flat.max() < len(store.vocabulary))
     )
     if not fits:
         raise ValueError("its parts do not fit together")
@@ -100,7 +136,8 @@ def write_store(folder: Path, store: Store, embedder: str) -> None:
         with beside.open("wb") as file:
             np.savez(
                 file, head=np.frombuffer(json.dumps(head).encode(), np.uint8), keys=store.keys,
-                vectors=store.vectors, words=store.words, ends=store.ends,
+                vectors=store.vectors, words=store.words.flat, word_ends=store.words.ends,
+                pieces=store.pieces.flat, piece_ends=store.pieces.ends,
             )  # fmt: skip
             file.flush()
             os.fsync(file.fileno())

@@ -31,6 +31,7 @@ class Lexicon(BaseModel):
     lead_ins: tuple[str, ...]
     chatter: tuple[str, ...]
     follow_up_openings: tuple[str, ...]
+    further_openings: tuple[str, ...]
     pronouns: frozenset[str]
     general: frozenset[str]
     aspects: dict[str, tuple[str, ...]]
@@ -183,7 +184,7 @@ _SOUNDS = (("ph", "f"), ("ch", "k"), ("ck", "k"), ("ce", "se"), ("ci", "si"), ("
            ("x", "ks"), ("z", "s"), ("kn", "n"), ("pn", "n"))  # fmt: skip
 
 
-_ENDINGS = (("s", ""), ("es", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("y", ""), ("ly", ""), ("er", ""))
+_ENDINGS = (("s", ""), ("es", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("y", ""), ("ly", ""))
 
 
 class Speller:
