@@ -21,6 +21,7 @@ from chatbot.models import ChosenModel, chosen_model
 from chatbot.prompting import MAX_REPLY_TOKENS, Message, build_messages
 from chatbot.queueing import FairQueue, Place
 from chatbot.remote import RemoteServers
+from chatbot.reply import Waiting
 from chatbot.settings import EngineSettings
 
 SEED = 20261123
@@ -132,16 +133,16 @@ class Engine:
         self,
         messages: list[Message],
         stopped: Callable[[], bool],
-        on_place: Callable[[int], None] | None = None,
         *,
         patient: str = "",
-    ) -> Iterator[str]:
-        """Yield pieces of the model's text. It ends normally only when the model itself came to the end.
+    ) -> Iterator[str | Waiting]:
+        """Yield this reply's place in the queue each time it changes, then pieces of the model's text.
+
+        It ends normally only when the model itself came to the end.
 
         Args:
             messages: What ``prompting.build_messages`` made.
             stopped: Asked all the time; once it says True the draft ends with an error and the model is free.
-            on_place: Told how many replies come first, each time that changes; 0 when it is this one's turn.
             patient: Whoever asks, for the limit on each.
 
         Raises:
@@ -151,7 +152,7 @@ class Engine:
         limits = Limits(deadline, stopped, self._silence_s)
         request = {**self._request, "messages": self._as_mere_text(messages)}
         with self.places.enter(patient=patient, patience_s=self._deadline_s) as place:
-            _wait(place, limits, on_place)
+            yield from _waits(place, limits)
             yield from self._written(request, limits)
 
     def _as_mere_text(self, messages: list[Message]) -> list[Message]:
@@ -202,10 +203,9 @@ class Unavailable:
         self,
         messages: list[Message],
         stopped: Callable[[], bool],
-        on_place: Callable[[int], None] | None = None,
         *,
         patient: str = "",
-    ) -> Iterator[str]:
+    ) -> Iterator[str | Waiting]:
         """Raise the reason.
 
         Raises:
@@ -282,17 +282,17 @@ def _any_of(texts: Sequence[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(re.escape(text) for text in texts)) if texts else None
 
 
-def _wait(place: Place, limits: Limits, on_place: Callable[[int], None] | None) -> None:
-    told = None
-    while True:
-        turn = place.called.wait(0 if told is None else LOOK_EVERY_S)
-        before = 0 if turn else place.before
-        if on_place is not None and before != told:
-            on_place(before)
+def _waits(place: Place, limits: Limits) -> Iterator[Waiting]:
+    """Yield how many replies come first, each time that changes; nothing when it is this one's turn at once."""
+    told, pause_s = 0, 0.0
+    while not place.called.wait(pause_s):
+        pause_s = LOOK_EVERY_S
+        if (before := place.before) != told:
+            yield Waiting(before)
         told = before
-        if turn:
-            return
         limits.check()
+    if told:
+        yield Waiting(0)
 
 
 def _beyond(sent: str, pieces: Iterator[str]) -> Iterator[str]:

@@ -7,15 +7,16 @@ The parts are Protocols here and are plugged together in ``bootstrap.py``.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal, Protocol
 
 from chatbot.errors import GenerationError
 from chatbot.grounding import SentenceVerdict, split_stream
 from chatbot.knowledge import Answer, Knowledge
 from chatbot.prompting import Message, Passage, build_messages, fit_passages
-from chatbot.reply import Citation, HitRecord, Outcome, Reply, Sentence, Turn, join_text
+from chatbot.reply import Citation, HitRecord, Outcome, Reply, Sentence, Turn, Waiting, join_text
 from chatbot.retrieval import Decision, Hit
 from chatbot.safety import Verdict, greeting_for
 from chatbot.text import clean_message, mark_item, markdown_blocks, split_sentences
@@ -49,8 +50,8 @@ class Writer(Protocol):
     def count_tokens(self, text: str) -> int:
         """Return how many tokens the text has for this model."""
 
-    def draft(self, messages: list[Message], stopped: Callable[[], bool]) -> Iterator[str]:
-        """Yield pieces of the model's text.
+    def draft(self, messages: list[Message], stopped: Callable[[], bool]) -> Iterator[str | Waiting]:
+        """Yield this reply's place in the queue as long as it waits, then pieces of the model's text.
 
         Raises:
             GenerationError: The model cannot answer now, died, or took too long.
@@ -69,9 +70,10 @@ class Checker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """Nothing to read yet; ``stage`` says what is being done."""
+    """Nothing new to read yet; ``stage`` says what is being done, ``before`` how many replies come first."""
 
-    stage: Literal["searching", "writing"]
+    stage: Literal["searching", "waiting", "writing"]
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,9 @@ class Pipeline:
         try:
             passages = fit_passages(offered, budget_tokens=self.passage_tokens, count_tokens=writer.count_tokens)
             messages = build_messages(message, passages, earlier_question=decision.earlier_question)
-            for sentence in split_stream(writer.draft(messages, stopped)):
+            pieces = writer.draft(messages, stopped)
+            begun = yield from _until_begun(pieces)
+            for sentence in split_stream(chain(begun, (piece for piece in pieces if isinstance(piece, str)))):
                 verdict = self.checker.check(sentence, passages)
                 if not verdict.grounded:
                     yield Dropped(sentence, verdict.reasons)
@@ -264,6 +268,15 @@ class Pipeline:
             reply = clock.mark(reply, "first_text")
             yield Shown(reply)
         yield Finished(clock.mark(reply, "total"), decision, verdict)
+
+
+def _until_begun(pieces: Iterator[str | Waiting]) -> Generator[Event, None, list[str]]:
+    """Yield the reply's place in the queue until the model writes; return what it wrote first."""
+    for piece in pieces:
+        if isinstance(piece, str):
+            return [piece]
+        yield Working("waiting", piece.before) if piece.before else Working("writing")
+    return []
 
 
 class _Clock:

@@ -29,6 +29,13 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """The model has not begun with this reply; so many others come first (0: it begins now)."""
+
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sentence:
     """One sentence a patient reads, and what it rests on."""
 

@@ -16,7 +16,6 @@ from chatbot.sessions import Conversation, Sessions, history_of
 MAX_CHOICES = 3
 MAX_EXAMPLES = 4
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-STAGES = {"writing": "Writing a short reply …"}
 # A new turn is brought to the top of the window once, as it appears.
 SHOW_NEWEST = """let shown = '';
 watch('value', () => {
@@ -87,6 +86,14 @@ def example_questions(knowledge: Knowledge) -> list[str]:
     return questions[::step][:MAX_EXAMPLES]
 
 
+def progress_line(before: int) -> str:
+    """Return what the patient reads while the short reply is being made, or waits for so many others."""
+    if before == 0:
+        return "Writing a short reply …"
+    people = "1 person is" if before == 1 else f"{before} people are"
+    return f"A short reply follows: {people} before you. The full answer is above."
+
+
 class _Page:
     """The page's event handlers."""
 
@@ -145,8 +152,8 @@ class _Page:
         stage, started = "", False
         for event in pipeline.ask(question, history_of(before), mode=self._mode, chosen=chosen, stopped=turn.is_set):
             match event:
-                case Working(stage="writing"):
-                    stage = STAGES["writing"]
+                case Working(stage="waiting" | "writing"):
+                    stage = progress_line(event.before)
                 case Shown(reply=reply):
                     if not conversation.show(turn, reply):
                         return  # a newer question has taken this turn's place on the page

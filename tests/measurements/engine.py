@@ -1,6 +1,6 @@
 """Measures the engine. ``python tests/measurements/engine.py PART [--model NAME|FILE]``; see engine.md for the figures.
 
-Parts: speed, prefix, faults, stop, stock, memory, servers.
+Parts: speed, prefix, faults, stop, stock, memory, servers, failover.
 """
 
 import argparse
@@ -69,14 +69,15 @@ def ready(engine: Engine) -> str:
     return endpoint.url
 
 
-def timed(pieces: Iterator[str]) -> tuple[float, float, int, str]:
+def timed(pieces: Iterator[object]) -> tuple[float, float, int, str]:
     """Return seconds to the first piece, tokens a second after it, pieces, and how it ended."""
     start = time.perf_counter()
     times: list[float] = []
     end = "whole"
     try:
-        for _ in pieces:
-            times.append(time.perf_counter())
+        for piece in pieces:
+            if isinstance(piece, str):
+                times.append(time.perf_counter())
     except GenerationError as error:
         end = str(error)
     if len(times) < 2:
@@ -402,13 +403,13 @@ def memory(model: str, count: int) -> None:
 # --- servers: eight patients, the default against llama.cpp's own server with four slots
 
 
-def servers(model: str, patients: int, url: str) -> None:
+def servers(model: str, patients: int, urls: list[str], threads: int) -> None:
     """Print what so many patients at once get from the default and from a server at ``url`` with four slots."""
     asked = prompts(patients)
-    with started(model, queue_length=100) as engine:
+    with started(model, queue_length=100, threads=threads) as engine:
         _crowd("default, one slot", engine, asked)
-    if url:
-        settings = EngineSettings(urls=(url,), slots=4, queue_length=100, reply_timeout_s=180)
+    if urls:
+        settings = EngineSettings(urls=tuple(urls), slots=4, queue_length=100, reply_timeout_s=180)
         writer = start_writer(settings, STATE)
         assert isinstance(writer, Engine)
         _crowd("llama.cpp's own server, four slots", writer, asked)
@@ -433,6 +434,28 @@ def _crowd(name: str, engine: Engine, asked: list[list[Message]]) -> None:
         f"{name}: {len(asked)} patients, all served in {took:.1f} s, {pieces / took:.1f} tokens/s in all, "
         f"first token median {statistics.median(firsts):.1f} s, last {firsts[-1]:.1f} s, load {os.getloadavg()[0]:.1f}"
     )
+
+
+def failover(patients: int, urls: list[str], victim: int) -> None:
+    """Print how replies end when one of two servers is killed while it writes."""
+    asked = prompts(patients)
+    settings = EngineSettings(urls=tuple(urls), slots=4, queue_length=100, queue_per_patient=0, reply_timeout_s=120)
+    writer = start_writer(settings, STATE)
+    assert isinstance(writer, Engine)
+    ends: list[str] = []
+    threads = [
+        threading.Thread(target=lambda prompt=prompt: ends.append(timed(writer.draft(prompt, never))[3]))
+        for prompt in asked
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(8)
+    os.kill(victim, signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    for end in sorted(set(ends)):
+        print(f"{ends.count(end)} of {len(ends)}: {end}")
+    writer.close()
 
 
 @contextmanager
@@ -460,14 +483,19 @@ def _served(command: list[str]) -> Iterator[str]:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["speed", "prefix", "faults", "stop", "stock", "memory", "servers", "alone"])
+    parser.add_argument(
+        "part", choices=["speed", "prefix", "faults", "stop", "stock", "memory", "servers", "failover", "alone"]
+    )
     parser.add_argument("--model", default=EMBEDDED)
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--deadline", type=float, default=30)
-    parser.add_argument("--threads", type=int, default=0, help="speed: exactly so many, however busy the machine")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="speed, servers: exactly so many, however busy the machine"
+    )
     parser.add_argument("--fault", default="", help="faults: this one alone")
-    parser.add_argument("--url", default="", help="servers: llama.cpp's own server, already running")
+    parser.add_argument("--url", nargs="*", default=[], help="servers, failover: llama.cpp's own server, running")
+    parser.add_argument("--victim", type=int, default=0, help="failover: number of the process to kill")
     options = parser.parse_args()
     match options.part:
         case "alone":
@@ -485,7 +513,9 @@ def main() -> None:
         case "memory":
             memory(options.model, options.count)
         case "servers":
-            servers(options.model, options.count, options.url)
+            servers(options.model, options.count, options.url, options.threads)
+        case "failover":
+            failover(options.count, options.url, options.victim)
 
 
 if __name__ == "__main__":

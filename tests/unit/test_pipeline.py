@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbot.grounding import SentenceVerdict
-from chatbot.pipeline import Dropped, Finished, Pipeline, Shown
-from chatbot.reply import Outcome
+from chatbot.pipeline import Dropped, Finished, Pipeline, Shown, Working
+from chatbot.reply import Outcome, Waiting
 from chatbot.retrieval import Decision
 
 pytestmark = pytest.mark.unit
@@ -143,3 +143,11 @@ def test_the_gate_sees_the_words_as_they_were_typed(small_knowledge):
     typed = "ch\u200best " + "x" * 5000
     pipeline(small_knowledge, gate=gate).reply(typed)
     assert gate.seen == [typed]
+
+
+def test_a_waiting_patient_is_told_how_many_come_first(small_knowledge):
+    writer = ScriptedWriter([Waiting(2), Waiting(1), Waiting(0), "Rest and drink water. [1]\n"])
+    events = list(pipeline(small_knowledge, writer=writer).ask("fever?"))
+    places = [(event.stage, event.before) for event in events if isinstance(event, Working)]
+    assert places == [("searching", 0), ("writing", 0), ("waiting", 2), ("waiting", 1), ("writing", 0)]
+    assert generated(events[-1].reply) == ["Rest and drink water."]
