@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chatbot.errors import ModelLoadError
-from chatbot.gguf_file import check_model
+from chatbot.gguf_file import check_model, read_gguf
 from chatbot.models import embedded_path
 
 EMBEDDED = "embedded"
@@ -64,11 +64,27 @@ def unpack_base(path: str, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(root, local_files_only=True, **where)
         if not tokenizer.chat_template:
             raise ModelLoadError(f"{path}: has no chat template; choose an instruct (chat) model")
+        if gguf is not None:
+            _mend_word_cutting(tokenizer, gguf)
         model = load_weights(root, **where)
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _mend_word_cutting(tokenizer: Any, gguf: Path) -> None:
+    """Cut digits one by one where the file says so and transformers does not know it.
+
+    transformers 5.23 has no rule for the files' kind ``smollm`` (``GGUF_PRE_TOKENIZER_SPLITS``), so that " ½" came out
+    as other tokens than llama.cpp's; the export's comparison of tokens found it.
+    """
+    if read_gguf(gguf).metadata.get("tokenizer.ggml.pre") != "smollm":
+        return
+    from tokenizers import pre_tokenizers as cut  # noqa: PLC0415
+
+    words = cut.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.backend_tokenizer.pre_tokenizer = cut.Sequence([cut.Digits(individual_digits=True), words])
 
 
 def load_weights(root: str, *, gguf_file: str | None = None, precision: str = "float32", four_bit: bool = False) -> Any:
