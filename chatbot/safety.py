@@ -198,6 +198,28 @@ def _overlap(one: Hit, other: Hit) -> bool:
     return one.start < other.end and other.start < one.end
 
 
+def check_rules(rules: RuleBook, gate: "SafetyGate") -> list[Problem]:
+    """Return every example that the gate judges otherwise than its file says, as problems for staff."""
+    problems = []
+    for group in rules.groups.values():
+        path = f"safety/{group.id}.yaml"
+        for text in group.must_fire:
+            if not right_outcome(gate.check(text), rules.outcome(group.id)):
+                problems.append(Problem(path, "must_fire", f"{text[:80]!r} does not fire; widen a rule", "warning"))
+        for text in group.must_not_fire:
+            if verdict := gate.check(text):
+                told = f"{text[:80]!r} fires {verdict.rule_id} on {', '.join(verdict.matched)[:80]}; narrow that rule"
+                problems.append(Problem(path, "must_not_fire", told, "warning"))
+    return problems
+
+
+def right_outcome(verdict: Verdict | None, expected: Outcome) -> bool:
+    """Say whether a verdict is what an example asks for; an emergency card will do for a crisis, not the reverse."""
+    if verdict is None:
+        return False
+    return verdict.outcome is expected or (expected is Outcome.CRISIS and verdict.outcome is Outcome.EMERGENCY)
+
+
 def greeting_for(message: str, greetings: Sequence[GreetingText]) -> str | None:
     """Return the greeting's text when the message holds nothing but its phrases, else None."""
     words = "".join(c if c.isalnum() or c in "' " else " " for c in message.casefold()).split()

@@ -22,6 +22,7 @@ MAX_WINDOWS = 3
 WINDOW_WORDS = 28
 WINDOW_STEP = 20
 MIN_WORDS = 3
+TOLD_HITS = 3  # so many of the rules' words make a window one that speaks of the group
 FRAME_AT_START = 4  # a question frame or "if I ever" within these words turns the whole window into a question
 
 Vectors = npt.NDArray[np.float32]
@@ -115,10 +116,13 @@ class Meaning:
 
     def _is_told(self, reading: Reading, window: Hit, groups: Iterable[str]) -> bool:
         return any(
-            window.start <= hit.start < window.end and reading.doubt(hit) is None
+            sum(
+                window.start <= hit.start < window.end and reading.doubt(hit) is None
+                for name in self._lists[group]
+                for hit in reading.hits.get(name, ())
+            )
+            >= TOLD_HITS
             for group in groups
-            for name in self._lists[group]
-            for hit in reading.hits.get(name, ())
         )
 
     def _cosines(self, texts: tuple[str, ...]) -> Vectors:

