@@ -24,7 +24,7 @@ NEGATION_REACH = 6  # words between a negation and what it denies
 PAST_REACH = 14
 FRAME_REACH = 16
 LOOK = 40  # no scope reaches further, fillers included: keeps the work linear
-MAX_HITS = 4000  # a message that holds more is a flood, not a description
+MAX_HITS = 100_000  # more than any message of the length that is read whole can hold in earnest
 
 
 class Hit(NamedTuple):
@@ -277,7 +277,9 @@ class _Scopes:
 
     def _denied_after(self, hit: Hit) -> bool:
         after = self._words[hit.end : hit.end + 2]
-        if not after or after[0].text not in ("no", "none", "denied", "nope", "absent"):
+        if not after or after[0].sentence != self._words[hit.end - 1].sentence:
+            return False
+        if after[0].text not in ("no", "none", "denied", "nope", "absent"):
             return False
         return len(after) == 1 or after[1].comma_before or after[1].sentence != after[0].sentence
 

@@ -188,6 +188,7 @@ class Vocabulary:
                 allowed = 2 if min(len(word), len(candidate)) >= TWO_TYPOS_LETTERS else 1
                 if OSA.distance(word, candidate, score_cutoff=allowed) <= allowed:
                     found |= self._keys[candidate]
+                    found.update(f"{prefix}*" for prefix in self._prefixes if candidate.startswith(prefix))
         return found
 
 

@@ -1,0 +1,72 @@
+"""The safety gate with the real embedder."""
+
+from pathlib import Path
+
+import pytest
+
+from chatbot.embedder import MiniLM
+from chatbot.errors import Problem
+from chatbot.knowledge import Clinic, read_model
+from chatbot.reply import Outcome
+from chatbot.safety import SafetyGate
+from chatbot.safety_meaning import VECTORS_FILE, Meaning, example_rows
+from chatbot.safety_rules import load_rules
+
+pytestmark = pytest.mark.component
+KNOWLEDGE = Path(__file__).resolve().parents[2] / "knowledge"
+
+
+class CountingEmbedder:
+    """The real embedder, counting how many texts it was asked for."""
+
+    def __init__(self) -> None:
+        self._embedder = MiniLM()
+        self.name = self._embedder.name
+        self.seen = 0
+
+    def encode(self, texts, *, progress=None):
+        self.seen += len(texts)
+        return self._embedder.encode(texts, progress=progress)
+
+
+@pytest.fixture(scope="module")
+def rules():
+    problems: list[Problem] = []
+    clinic = read_model(KNOWLEDGE / "clinic.yaml", Clinic, KNOWLEDGE, problems)
+    assert clinic is not None
+    return load_rules(KNOWLEDGE, clinic, problems)
+
+
+@pytest.fixture(scope="module")
+def gate(rules):
+    return SafetyGate(rules, MiniLM())
+
+
+def test_what_no_rule_knows_by_its_words_is_found_by_its_meaning(rules, gate):
+    message = rules.groups["heart"].must_fire[0]
+    assert gate.meaning.urgent(rules.reader.read(message)) is not None
+
+
+def test_everyday_questions_pass(rules, gate):
+    fired = [text for text in rules.harmless.must_not_fire if gate.check(text)]
+    assert len(fired) <= 0.02 * len(rules.harmless.must_not_fire), fired
+
+
+def test_a_short_message_costs_at_most_a_few_windows(rules):
+    embedder = CountingEmbedder()
+    gate = SafetyGate(rules, embedder)
+    opened = embedder.seen
+    gate.check("My nose runs and I sneeze. " * 74)
+    assert embedder.seen - opened <= 6
+
+
+def test_the_stored_vectors_cover_the_examples(rules):
+    embedder = CountingEmbedder()
+    Meaning(rules, embedder, KNOWLEDGE / "safety" / VECTORS_FILE)
+    assert embedder.seen <= 0.05 * len(example_rows(rules.groups.values(), rules.harmless))
+
+
+def test_an_emergency_beats_a_request_to_decline(gate):
+    verdict = gate.check("my chest feels crushed and I am sweating, how much aspirin should I take?")
+    assert verdict is not None
+    assert verdict.outcome is Outcome.EMERGENCY
