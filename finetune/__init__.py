@@ -1,6 +1,6 @@
 """Makes the model: from vetted answers to a specialised, quantised, checked model file.
 
-knowledge → dataset → distill → train → prune → export → evaluate → promote
+knowledge → dataset → distill → train → export → evaluate → promote
 
 One file each, joined in ``stages.py``
 

@@ -13,7 +13,7 @@ from chatbot.embedder import Embedder
 from chatbot.errors import SettingsError
 from chatbot.knowledge import Answer
 from chatbot.prompting import MAX_REPLY_TOKENS, Message, render_passage
-from finetune.filters import Verdict, leak, question_form, reply_verdict, tally
+from finetune.filters import Verdict, leak, needless, question_form, reply_verdict, tally
 from finetune.recipe import DistillRecipe
 from finetune.rows import Row
 from finetune.scoring import Checker
@@ -145,6 +145,11 @@ def distilled_rows(
             if text
             else Verdict("no text", "")
         )
+        if verdict.kept and recipe.ask_without_passages:
+            alone = asking.text(
+                f"alone {row.id}", [{"role": "user", "content": row.question}], most_tokens=MAX_REPLY_TOKENS
+            )
+            verdict = needless(text, alone) if alone else verdict
         verdicts.append(verdict)
         note = {**row.notes, "teacher": teacher_name, "licence": recipe.teacher.licence, "refused": verdict.refused}
         written.append(

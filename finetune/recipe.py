@@ -63,6 +63,7 @@ class DistillRecipe(Part):
     questions_per_answer: int = Field(ge=0)
     replies_per_answer: int = Field(ge=0)
     max_words: int = Field(ge=10)
+    ask_without_passages: bool = Field(description="refuse replies that the teacher gives without the passages too")
     near_duplicate: float = Field(ge=0, le=1, description="cosine above which two questions are one")
 
 
@@ -82,16 +83,6 @@ class TrainRecipe(Part):
     max_tokens: int = Field(ge=128, description="longest group; no row is ever cut, a longer group is split")
     threads: int = Field(ge=0, description="CPU threads; 0: all")
     precision: Literal["float32", "bfloat16"]
-
-
-class PruneRecipe(Part):
-    """What is taken out of the model; off unless it pays."""
-
-    enabled: bool
-    vocabulary: int = Field(ge=0, description="entries kept; 0: all")
-    layers: int = Field(ge=0, description="layers removed")
-    feed_forward: int = Field(ge=0, description="units kept in each layer; 0: all")
-    heal_steps: int = Field(ge=0)
 
 
 class ExportRecipe(Part):
@@ -133,7 +124,6 @@ class Recipe(Part):
     dataset: DatasetRecipe
     distill: DistillRecipe
     train: TrainRecipe
-    prune: PruneRecipe
     export: ExportRecipe
     evaluate: EvaluateRecipe
     promote: PromoteRecipe

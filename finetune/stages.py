@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chatbot.errors import SettingsError
+from chatbot.settings import PROJECT
 from finetune.base_model import need_extra, unpack_base
 from finetune.bench import Bench
 from finetune.dataset import Maker, neighbours_by_search
@@ -202,7 +203,7 @@ def evaluate(bench: Bench) -> None:
     export(bench)
     recipe = bench.recipe.evaluate
     candidates = candidates_of(bench)
-    labels = Path(recipe.labels).expanduser() if recipe.labels else None
+    labels = PROJECT / Path(recipe.labels).expanduser() if recipe.labels else None
     stage = Stage(
         "evaluate",
         bench.within("evaluate"),
