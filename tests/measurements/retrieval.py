@@ -212,7 +212,8 @@ def million(n: int) -> None:
     before, start = psutil.Process().memory_info().rss, time.perf_counter()
     index = nearest_index(vectors)
     print(
-        f"{n} vectors: built in {time.perf_counter() - start:.0f} s, {(psutil.Process().memory_info().rss - before) >> 20} MiB"
+        f"{n} vectors: built in {time.perf_counter() - start:.0f} s, "
+        f"{(psutil.Process().memory_info().rss - before) >> 20} MiB"
     )
     times, hits = [], 0
     for place in range(0, n, n // 100):
@@ -222,7 +223,8 @@ def million(n: int) -> None:
         times.append((time.perf_counter() - start) * 1000)
         hits += place in found[0]
     print(
-        f"search median {np.median(times):.1f} ms, 95th percentile {np.quantile(times, 0.95):.1f} ms; own vector found {hits} %"
+        f"search median {np.median(times):.1f} ms, 95th percentile {np.quantile(times, 0.95):.1f} ms; "
+        f"own vector found {hits} %"
     )
 
 
