@@ -15,7 +15,7 @@ from chatbot.llama_child import WORKER, Child, Endpoint, ModelSpec, StartError
 
 LOOK_EVERY_S = 0.25
 HEALTH_EVERY_S = 1.0
-MISSED_LIMIT = 5  # health checks without an answer before the process counts as hung
+MISSED_LIMIT = 3  # health checks without an answer before the process counts as hung
 STUCK_S = 5.0  # busy so long although nobody is being served: hung in the middle of a computation
 MEMORY_EVERY_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
