@@ -35,8 +35,8 @@ def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
     page = _Page(current, mode, Sessions())
     knowledge = current().knowledge
     with gr.Blocks(title=knowledge.clinic.name, analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
-        gr.HTML(_top_html(knowledge), elem_id="top", padding=False)
-        gr.HTML(_help_html(knowledge), elem_id="help-bar", padding=False)
+        top = gr.HTML(_top_html(knowledge), elem_id="top", padding=False)
+        help_bar = gr.HTML(_help_html(knowledge), elem_id="help-bar", padding=False)
         banner = gr.HTML(page.banner_html(), elem_id="banner", padding=False)
         past = gr.HTML("", elem_id="past", padding=False)
         newest = gr.HTML("", elem_id="newest", padding=False, js_on_load=SHOW_NEWEST)
@@ -70,6 +70,7 @@ def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
         stop.click(page.stop, None, None, queue=False, **quiet)
         clear.click(page.clear, None, outputs, queue=False, **quiet)
         blocks.load(page.clear, None, outputs, queue=False, **quiet)
+        blocks.load(page.facts, None, [top, help_bar], queue=False, **quiet)
         blocks.unload(page.leave)
     blocks.queue(api_open=False, max_size=1000, default_concurrency_limit=None)
     page_blocks: gr.Blocks = blocks
@@ -134,6 +135,11 @@ class _Page:
     def leave(self, request: gr.Request) -> None:
         """Forget the conversation of a tab that was closed, and free the model."""
         self._sessions.forget(str(request.session_hash))
+
+    def facts(self) -> list[str]:
+        """Return the clinic's facts as they are now: its file may have changed since the program started."""
+        knowledge = self._current().knowledge
+        return [_top_html(knowledge), _help_html(knowledge)]
 
     def banner_html(self) -> str:
         """Return the notices staff owe the patient: demonstration text, no model."""
