@@ -207,7 +207,8 @@ def step(label: str, command: Sequence[str | Path], environment: Mapping[str, st
                 process.wait()
     show(f"  {label}: {'failed, ' if process.returncode else ''}{time.monotonic() - started:.0f} s", last=True)
     if process.returncode:
-        raise StepError(reason(last_output()))
+        killed = f"it was ended from outside (signal {-process.returncode}); run this again"
+        raise StepError(killed if process.returncode < 0 else reason(last_output()))
 
 
 def watch(process: subprocess.Popen[bytes], label: str, started: float) -> None:

@@ -254,6 +254,7 @@ def test_a_failed_install_is_one_line_and_status_2_and_the_next_start_goes_on(cl
 def test_an_install_killed_while_it_writes_leaves_the_environment_marked_as_unfinished(clone):
     killed = clone.start(breaks="--editable", writes="Installing collected packages: a, b", dies="yes")
     assert killed.returncode == 2
+    assert "ended from outside" in killed.stderr
     assert clone.half_written()
     assert not clone.has("setup.json")
 
