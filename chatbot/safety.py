@@ -52,7 +52,9 @@ class SafetyGate:
 
     def __init__(self, rules: RuleBook, embedder: Embedder | None) -> None:
         if not rules.usable or rules.reader is None:
-            raise KnowledgeError([Problem("safety", "", "the safety rules cannot be used; mend the problems listed first")])
+            raise KnowledgeError(
+                [Problem("safety", "", "the safety rules cannot be used; mend the problems listed first")]
+            )
         self.rules = rules
         vectors = rules.folder / VECTORS_FILE if rules.folder is not None else None
         self.meaning = Meaning(rules, embedder, vectors) if embedder is not None else None
@@ -130,7 +132,12 @@ def fire_with_earlier(rule: ReadyRule, reading: Reading, earlier: Sequence[Readi
     if not is_new or any(here(reading, part) for part in rule.unless):
         return None
     words = [reading.quote(hits[0]) for hits in (*now, *about_now) if hits]
-    old = [r.quote(h) for a, b in zip([*now, *about_now], [*before, *about_before], strict=True) if not a for r, h in b[-1:]]
+    old = [
+        r.quote(h)
+        for a, b in zip([*now, *about_now], [*before, *about_before], strict=True)
+        if not a
+        for r, h in b[-1:]
+    ]
     return (*words, *(f"earlier: {text}" for text in old))
 
 

@@ -7,7 +7,7 @@ after NegEx (Chapman et al., J Biomed Inform 2001) and ConText (Harkema et al., 
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -15,7 +15,17 @@ from chatbot.safety_text import ShortForms, Vocabulary, Word, stem
 
 Doubt = Literal["idiom", "negated", "past", "supposed", "asked"]
 LANGUAGE = (
-    "negations", "not_negations", "breaks", "past", "present", "questions", "questions_if", "supposed", "personal", "idioms",
+    "negations",
+    "not_negations",
+    "breaks",
+    "past",
+    "present",
+    "questions",
+    "questions_first",
+    "questions_if",
+    "supposed",
+    "personal",
+    "idioms",
 )
 Finder = Callable[[Sequence[Word]], Iterable[tuple[int, int]]]  # where a measure holds: first word, one past the last
 MAX_SKIPPED = 4  # fillers between two words of a phrase
@@ -200,7 +210,9 @@ class Reader:
         """Return the message's words and hits."""
         words = self._vocabulary.words(text)
         found = self._phrases.find(words)
-        scopes = _Scopes(words, {name: found.pop(name, []) for name in LANGUAGE})
+        language = {name: found.pop(name, []) for name in LANGUAGE}
+        signs = {hit.start for hits in found.values() for hit in hits if hit.end - hit.start > 1}
+        scopes = _Scopes(words, language, signs)
         if any(word.number is not None for word in words):
             for name, finder in self._measures.items():
                 if places := [Hit(start, end) for start, end in finder(words)]:
@@ -211,22 +223,31 @@ class Reader:
 class _Scopes:
     """How far the words of ``language.yaml`` reach in one message."""
 
-    def __init__(self, words: Sequence[Word], hits: Mapping[str, Sequence[Hit]]) -> None:
+    def __init__(self, words: Sequence[Word], hits: Mapping[str, Sequence[Hit]], signs: Collection[int]) -> None:
+        """Prepare the look-ups; ``signs`` is where signs of several words begin ("not felt" denies nothing)."""
         self._words = words
         by_name = {name: [hit for hit in found if not hit.weak] for name, found in hits.items()}
         self._idiom = _covered(by_name["idioms"])
         not_negating = _covered(by_name["not_negations"])
-        self._negations = [hit for hit in by_name["negations"] if hit.start not in not_negating]
+        self._negations = [
+            hit for hit in by_name["negations"] if hit.start not in not_negating and hit.start not in signs
+        ]
         self._break_starts = sorted({hit.start for hit in by_name["breaks"]})
         self._present = sorted({hit.start for hit in by_name["present"]})
         self._past = by_name["past"]
         self._questions_if = by_name["questions_if"]
         self._supposed = by_name["supposed"]
-        self._asking = {words[hit.start].sentence for hit in by_name["questions"]}
-        framed = _covered([*by_name["questions"], *by_name["questions_if"]])
+        asking = [*by_name["questions"], *(hit for hit in by_name["questions_first"] if self._opens(hit))]
+        self._asking = {words[hit.start].sentence for hit in asking}
+        framed = _covered([*asking, *by_name["questions_if"]])
         self._personal = {words[h.start].sentence for h in by_name["personal"] if h.start not in framed}
         self._present_in = {words[place].sentence for place in self._present}
         self._or = sorted(at for at, word in enumerate(words) if word.text in ("or", "nor"))
+
+    def _opens(self, hit: Hit) -> bool:
+        """Say whether the hit stands at the beginning of a sentence or after a comma."""
+        word = self._words[hit.start]
+        return hit.start == 0 or word.comma_before or self._words[hit.start - 1].sentence != word.sentence
 
     def doubt(self, hit: Hit) -> Doubt | None:
         """Return why the words are not meant as they stand, or None."""
@@ -271,8 +292,10 @@ class _Scopes:
 
     def _joined_by_or(self, negation: Hit, hit: Hit) -> bool:
         at = bisect_left(self._or, negation.end)
-        return at < len(self._or) and self._words[self._or[at]].sentence == self._words[hit.start].sentence and (
-            self._or[at] <= hit.end + 3
+        return (
+            at < len(self._or)
+            and self._words[self._or[at]].sentence == self._words[hit.start].sentence
+            and (self._or[at] <= hit.end + 3)
         )
 
     def _denied_after(self, hit: Hit) -> bool:
@@ -301,8 +324,10 @@ class _Scopes:
         if at < len(self._present) and self._present[at] < second.start:
             return True
         near = bisect_left(self._present, hit.end)
-        return near < len(self._present) and self._present[near] < min(hit.end + 3, len(self._words)) and (
-            self._words[self._present[near]].sentence == self._words[hit.start].sentence
+        return (
+            near < len(self._present)
+            and self._present[near] < min(hit.end + 3, len(self._words))
+            and (self._words[self._present[near]].sentence == self._words[hit.start].sentence)
         )
 
     def _is_supposed(self, hit: Hit) -> bool:

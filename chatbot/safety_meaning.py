@@ -74,7 +74,9 @@ class Meaning:
         """Return what makes the message one to decline by its meaning, or None."""
         return self._likest(reading, self._declined, self._point.declined_alone, self._point.declined_with_words)
 
-    def _likest(self, reading: Reading, mask: npt.NDArray[np.bool_], alone: float, with_words: float) -> Likeness | None:
+    def _likest(
+        self, reading: Reading, mask: npt.NDArray[np.bool_], alone: float, with_words: float
+    ) -> Likeness | None:
         found = [one for one in self.likenesses(reading, mask) if one.margin >= (with_words if one.told else alone)]
         return max(found, key=lambda one: one.margin, default=None)
 
@@ -184,7 +186,7 @@ def _telling_lists(rules: Iterable[ReadyRule]) -> Mapping[str, frozenset[str]]:
 
 
 def _windows(reading: Reading) -> list[Hit]:
-    """Return sentences of at least ``MIN_WORDS`` words (shorter ones joined to their neighbour), long ones in pieces."""
+    """Return sentences, those below ``MIN_WORDS`` joined to the next, long ones in pieces."""
     words = reading.words
     spans: list[Hit] = []
     start = 0
@@ -199,7 +201,8 @@ def _windows(reading: Reading) -> list[Hit]:
             pieces.append(span)
             continue
         pieces += [
-            Hit(at, min(at + WINDOW_WORDS, span.end)) for at in range(span.start, span.end - WINDOW_STEP // 2, WINDOW_STEP)
+            Hit(at, min(at + WINDOW_WORDS, span.end))
+            for at in range(span.start, span.end - WINDOW_STEP // 2, WINDOW_STEP)
         ]
     return [piece for piece in pieces if piece.end > piece.start]
 

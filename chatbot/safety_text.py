@@ -27,11 +27,31 @@ _LONG_RUN = re.compile(r"([a-z])\1{2,}")
 _UNITS = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
     )
 }
-_TENS = {w: 10 * n for n, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 
 
 class Word(NamedTuple):
@@ -99,8 +119,14 @@ class Vocabulary:
     """The words of all rules, and which words of a message may stand for them."""
 
     def __init__(
-        self, rule_words: Iterable[str], exact_words: Iterable[str], prefixes: Iterable[str], *,
-        short_forms: ShortForms, fillers: Iterable[str], english: Mapping[str, int],
+        self,
+        rule_words: Iterable[str],
+        exact_words: Iterable[str],
+        prefixes: Iterable[str],
+        *,
+        short_forms: ShortForms,
+        fillers: Iterable[str],
+        english: Mapping[str, int],
     ) -> None:
         """Prepare the look-up tables.
 
@@ -161,7 +187,7 @@ class Vocabulary:
         if known:
             rank = self._english.get(plain)
             doubtful = rank is not None and rank >= COMMON_RANK and plain not in self._keys and not keys & self._stems
-            weak = self._misspelt(plain) - keys if doubtful else set()
+            weak = self._misspelt(plain, at_most=1) - keys if doubtful else set()
             return tuple(keys & self._used), tuple(weak)
         return tuple((keys | self._misspelt(plain)) & self._used), ()
 
@@ -178,14 +204,14 @@ class Vocabulary:
         shorter = (_LONG_RUN.sub(r"\1\1", word), _LONG_RUN.sub(r"\1", word))
         return next((form for form in shorter if form in self._keys or form in self._english), None)
 
-    def _misspelt(self, word: str) -> set[str]:
+    def _misspelt(self, word: str, at_most: int = 2) -> set[str]:
         """Return the keys of rule words within one typing error (two in long words): OSA distance, Damerau 1964."""
         if len(word) < TYPO_LETTERS - 1 or len(word) > 24:
             return set()
         found: set[str] = set()
         for variant in _deletions(word, 2 if len(word) >= TWO_TYPOS_LETTERS else 1):
             for candidate in self._near.get(variant, ()):
-                allowed = 2 if min(len(word), len(candidate)) >= TWO_TYPOS_LETTERS else 1
+                allowed = min(2 if min(len(word), len(candidate)) >= TWO_TYPOS_LETTERS else 1, at_most)
                 if OSA.distance(word, candidate, score_cutoff=allowed) <= allowed:
                     found |= self._keys[candidate]
                     found.update(f"{prefix}*" for prefix in self._prefixes if candidate.startswith(prefix))

@@ -1,8 +1,8 @@
 """Measure the safety gate: recall and false alarms by group, and milliseconds a message.
 
-    python tests/measurements/safety.py --set held-back|development|harmless [--no-meaning] [--list]
-    python tests/measurements/safety.py --speed
-    python tests/measurements/safety.py --vectors      (write knowledge/safety/examples.npz anew)
+python tests/measurements/safety.py --set held-back|held-back-2|development|harmless|answers [--no-meaning] [--list]
+python tests/measurements/safety.py --speed
+python tests/measurements/safety.py --vectors      (write knowledge/safety/examples.npz anew)
 """
 
 import argparse
@@ -26,7 +26,9 @@ Examples = dict[str, dict[str, list[str]]]
 def main() -> None:
     """Print what the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--set", choices=["held-back", "development", "harmless", "answers"], default="held-back")
+    parser.add_argument(
+        "--set", choices=["held-back", "held-back-2", "development", "harmless", "answers"], default="held-back"
+    )
     parser.add_argument("--no-meaning", action="store_true", help="the rules alone")
     parser.add_argument("--list", action="store_true", help="every miss and false alarm")
     parser.add_argument("--speed", action="store_true")
@@ -57,8 +59,8 @@ def open_rules() -> RuleBook:
 
 def examples(rules: RuleBook, name: str) -> Examples:
     """Return the held-back or the development examples by group."""
-    if name == "held-back":
-        return yaml.safe_load((ROOT / "safety" / "held-back.yaml").read_text(encoding="utf-8"))
+    if name != "development":
+        return yaml.safe_load((ROOT / "safety" / f"{name}.yaml").read_text(encoding="utf-8"))
     return {
         g.id: {"must_fire": list(g.must_fire), "must_not_fire": list(g.must_not_fire)} for g in rules.groups.values()
     }
@@ -103,7 +105,11 @@ def rates(gate: SafetyGate, rules: RuleBook, groups: Examples, listed: bool) -> 
         lines += [f"- missed ({id_}): {text}" for text in missed]
         lines += [f"- false alarm ({id_}): {text} [{v.rule_id}: {', '.join(v.matched)[:80]}]" for text, v in alarmed]
     for name, (n, missed_n, m, alarms_n) in totals.items():
-        print(f"| **{name}** | {n - missed_n} of {n} ({1 - missed_n / n:.3f}) | {alarms_n} of {m} ({alarms_n / m:.3f}) |")
+        if not n:
+            continue
+        print(
+            f"| **{name}** | {n - missed_n} of {n} ({1 - missed_n / n:.3f}) | {alarms_n} of {m} ({alarms_n / m:.3f}) |"
+        )
     print("\n".join(lines if listed else []))
 
 
@@ -117,7 +123,8 @@ def speed(gate: SafetyGate) -> None:
             wall, cpu = time.perf_counter(), time.process_time()
             gate.check(f"{text} {number}")
             times.append((1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)))
-        print(f"{length} characters: {statistics.median(t[0] for t in times):.1f} ms ({statistics.median(t[1] for t in times):.1f} ms CPU)")
+        wall_ms, cpu_ms = (statistics.median(column) for column in zip(*times, strict=True))
+        print(f"{length} characters: {wall_ms:.1f} ms ({cpu_ms:.1f} ms CPU)")
 
 
 if __name__ == "__main__":

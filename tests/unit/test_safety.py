@@ -63,8 +63,14 @@ def test_one_typing_error_in_a_long_word_does_not_hide_it(data: st.DataObject):
     word = data.draw(st.sampled_from([word for word in flag.split() if len(word) >= 5]))
     at = data.draw(st.integers(1, len(word) - 2))
     wrong = data.draw(
-        st.sampled_from([word[:at] + word[at + 1 :], word[:at] + word[at + 1] + word[at] + word[at + 2 :],
-                         word[:at] + word[at] + word[at:], word[:at] + "q" + word[at + 1 :]])
+        st.sampled_from(
+            [
+                word[:at] + word[at + 1 :],
+                word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+                word[:at] + word[at] + word[at:],
+                word[:at] + "q" + word[at + 1 :],
+            ]
+        )
     )
     message = flag.replace(word, wrong)
     assert outcome(message) in (Outcome.EMERGENCY, Outcome.CRISIS), message
@@ -72,9 +78,19 @@ def test_one_typing_error_in_a_long_word_does_not_hide_it(data: st.DataObject):
 
 @pytest.mark.parametrize(
     "message",
-    ["no chest pain", "I have no chest pain", "I don't have any chest pain", "chest pain ten years ago",
-     "crushing chest pain years ago", "vomiting blood ten years ago", "no vomiting blood", "what causes chest pain?",
-     "this itch is killing me", "what are the signs of a stroke?", "when should I see a doctor about a fever?"],
+    [
+        "no chest pain",
+        "I have no chest pain",
+        "I don't have any chest pain",
+        "chest pain ten years ago",
+        "crushing chest pain years ago",
+        "vomiting blood ten years ago",
+        "no vomiting blood",
+        "what causes chest pain?",
+        "this itch is killing me",
+        "what are the signs of a stroke?",
+        "when should I see a doctor about a fever?",
+    ],
 )
 def test_a_denied_past_or_asked_sign_does_not_fire(message: str):
     assert outcome(message) is None
@@ -129,8 +145,18 @@ def test_almost_all_development_examples_pass_on_the_rules_alone():
 
 @pytest.mark.parametrize(
     "hostile",
-    ["a" * 100_000, "no " * 33_000, "chest pain " * 9_000, "no chest pain, " * 6_600, "chest pain years ago " * 4_700,
-     "(" * 100_000, "38.5 " * 20_000, "\u0301" * 100_000, "took 5 pills " * 7_600, "is is is pain " * 7_000],
+    [
+        "a" * 100_000,
+        "no " * 33_000,
+        "chest pain " * 9_000,
+        "no chest pain, " * 6_600,
+        "chest pain years ago " * 4_700,
+        "(" * 100_000,
+        "38.5 " * 20_000,
+        "\u0301" * 100_000,
+        "took 5 pills " * 7_600,
+        "is is is pain " * 7_000,
+    ],
 )
 def test_a_hostile_message_costs_bounded_time(hostile: str):
     start = time.process_time()
