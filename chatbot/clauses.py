@@ -31,6 +31,7 @@ class Term:
     modality: str
     item: int = 0  # number of its list item, from 1; 0 outside lists
     light: bool = False
+    fronted: bool = False  # in a phrase before the main clause: "At the first sign, …"
     alternative: bool = False  # an amount in brackets behind the same amount: "100.4 °F (38 °C)"
     clause: int = 0  # number of its clause: a full stop, ";" or ", but" begins a new one
     chunk: int = 0  # number of its phrase: a preposition begins a new one
@@ -61,6 +62,8 @@ class Segment:
     opened_by: str
     narrows: bool = False  # opened by who, with, without: tells which one is meant
     bracketed: bool = False
+    clause: int = 0
+    item: int = 0
     within: int = -1  # number of the piece whose noun this one narrows, for "and" and "or" after a narrowing too
 
 
@@ -138,7 +141,7 @@ class _Reader:
             begins_with_pronoun=bool(words)
             and words[0] in ("it", "they", "this", "these", "those", "that", "he", "she"),
             has_verb=self._has_verb(words),
-            in_sequence=any(word in self.known.sequence for word in words),
+            in_sequence=any(self._is_step(place) for place in range(len(self.parts))),
         )
 
     def _mark_empty_conditions(self) -> None:
@@ -200,7 +203,7 @@ class _Reader:
             self.chunk, self.preposition = self.chunk + 1, word
         if word not in ("please", "also", "do", "then", "not", "first", "to"):
             state.at_clause_start = False
-        if word in known.audiences or (word not in known.closed and word not in known.neutral and word[0] != "$"):
+        if word in known.audiences or (word not in known.closed and word not in known.neutral and word[0].isalnum()):
             self._add(word, known.key(word), None, light=word in known.light_verbs)
 
     def _orders(self, place: int) -> bool:
@@ -225,7 +228,7 @@ class _Reader:
             Term(
                 key, word, quantity, state.sentence, len(self.segments) - 1, state.group, state.condition,
                 state.negated, "" if state.modality == "will" else state.modality, self.item, light,
-                self.in_alternative, self.clause, self.chunk, self.preposition,
+                state.fronted and not state.condition, self.in_alternative, self.clause, self.chunk, self.preposition,
                 key.startswith("audience:") and self.preposition in ("in", "for", "during", "among"),
             )
         )  # fmt: skip
@@ -343,13 +346,22 @@ class _Reader:
         within = len(self.segments) - 1 if narrows else last.within if word in ("and", "or") else -1
         if last.sentence != state.sentence or last.group != state.group:
             within = -1
-        self.segments.append(Segment(state.sentence, state.group, word, narrows, state.bracketed, within))
+        self.segments.append(
+            Segment(state.sentence, state.group, word, narrows, state.bracketed, self.clause, self.item, within)
+        )
 
     def _at_sentence_start(self, place: int) -> bool:
         before = place - 1
         while before >= 0 and self.parts[before] in ("and", "but", "also", "@only", "only", "so", "then", "@evenif"):
             before -= 1
         return before < 0 or self.parts[before] in _STOPS
+
+    def _is_step(self, place: int) -> bool:
+        """Say whether a word puts steps in order: "then", or "first" where a clause begins, not "the first sign"."""
+        word, before = self._at(place), self._at(place - 1)
+        return word in self.known.sequence and (
+            word not in ("first", "next", "second", "third") or before in ("", *JOINS)
+        )
 
     def _is_after_amount(self, place: int) -> bool:
         """Say whether "once" and the like belong to an amount and not to a clause."""

@@ -144,7 +144,7 @@ def _carriers_of_parts(parts: Sequence[str], known: Vetted) -> tuple[Statement, 
         for end in range(start + 1, len(parts) + 1) if start in reached else ():
             if end not in reached and (end - start) < len(parts):
                 carrier = _carrier(read(put_together(parts[start:end])), known)[0]
-                if carrier is not None:
+                if carrier is not None and carrier not in reached[start]:  # else the whole would have passed
                     reached[end] = (*reached[start], carrier)
     return reached.get(len(parts), ())
 

@@ -53,7 +53,7 @@ def read_quantities(words: Sequence[str]) -> list[str | Quantity]:
     "100.4 °F (38 °C) or higher" gives two quantities that share the comparison; the brackets stay.
     """
     out = _Reader(words, wording()).read()
-    return _with_counted_things(_with_shared_units(out))
+    return _with_counted_things(_with_shared_units(_with_far_rates(out)))
 
 
 class _Reader:
@@ -228,6 +228,23 @@ def _value(digits: str) -> float:
         upper, lower = digits.split("/")
         return float(upper) / float(lower) if float(lower) else float("inf")
     return float(digits)
+
+
+def _with_far_rates(parts: list[str | Quantity]) -> list[str | Quantity]:
+    """Read "150 minutes of movement a week" as "150 minutes a week of movement"."""
+    out = list(parts)
+    for place, part in enumerate(parts):
+        if not isinstance(part, Quantity) or part.per or part.unit == "" or parts[place + 1 : place + 2] != ["of"]:
+            continue
+        for ahead in range(place + 3, min(place + 6, len(parts))):
+            rate = parts[ahead]
+            if isinstance(rate, Quantity) and rate == Quantity(1, 1, rate.unit) and rate.unit != part.unit:
+                out[place] = replace(part, per=rate.unit)
+                del out[ahead]
+                return out
+            if not isinstance(rate, str) or not rate[0].isalpha():
+                break
+    return out
 
 
 def _with_shared_units(parts: list[str | Quantity]) -> list[str | Quantity]:

@@ -277,8 +277,9 @@ class _Comparison:
     def _governed_alike(self) -> None:
         for term, place in self.pairs:
             other = self.support.terms[place]
-            if term.about and other.about:
-                continue
+            moved = term.fronted != other.fronted and term.preposition == other.preposition
+            if (term.about and other.about) or (moved and term.condition == other.condition):
+                continue  # "in adults" and "at the first sign" may stand before or behind the clause
             if term.negated != other.negated:
                 self.reasons.append(f"negation: {term.word} is {'not ' * (not other.negated)}negated in the passage")
             if term.modality != other.modality and not (
@@ -286,7 +287,8 @@ class _Comparison:
             ):
                 said, vetted_ = term.modality or "a plain fact", other.modality or "a plain fact"
                 self.reasons.append(f"modality: {term.word} is said as {said}, the passage says {vetted_}")
-            if term.condition != other.condition:
+            told_as_reason = (term.condition, other.condition) == ("", "because")  # a reason given is a fact given
+            if term.condition != other.condition and not told_as_reason:
                 said, vetted_ = term.condition or "no condition", other.condition or "no condition"
                 self.reasons.append(f"order: {term.word} stands under {said}, in the passage under {vetted_}")
 
@@ -304,6 +306,8 @@ class _Comparison:
                 continue
             if next_place <= place:
                 self.reasons.append(f"order: {term.word} and {following.word} are the other way round in the passage")
+            elif one.segment != other.segment and other.fronted and following.preposition == other.preposition:
+                continue
             elif one.segment != other.segment and not self._may_join(one, other):
                 self.reasons.append(f"order: {term.word} and {following.word} do not belong together in the passage")
         if len(self.used) < len(self.pairs):
@@ -325,8 +329,12 @@ class _Comparison:
             if term.segment == following.segment or one.segment == other.segment or one.clause != other.clause:
                 continue
             listed = one.item != other.item and other.group < 0  # items of a plain list may be joined either way
+            denied = term.negated and following.negated and following.modality == "should" and other.group < 0
             said, vetted_ = _join_of(self.claim, following.segment), _join_of(self.support, other.segment)
-            if {said, vetted_} == {"and", "or"} and not listed and not (term.negated and following.negated):
+            if one.item == 0 and other.item:  # the lead-in says how its items belong to it
+                first_item = next(found.segment for found in terms if found.item)
+                vetted_ = self.support.segments[first_item - 1].opened_by
+            if {said, vetted_} == {"and", "or"} and not listed and not denied:
                 self.reasons.append(f"order: says {said} where the passage says {vetted_}")
 
     def _same_groups(self) -> None:
@@ -426,6 +434,9 @@ class _Comparison:
             if not members or terms[members[0]].clause not in clauses or terms[members[0]].condition == "because":
                 continue
             if not any(place in self.used for place in members):
+                items = {terms[place].item for place in self.used}
+                if terms[members[0]].item and terms[members[0]].item not in items and items - {0}:
+                    continue  # belongs to another item of the list
                 if not self.support.segments[terms[members[0]].segment].bracketed:
                     self.reasons.append(f"condition: leaves out {terms[members[0]].condition} {terms[members[0]].word}")
                 continue
@@ -505,8 +516,24 @@ class _Comparison:
             if said[name] < count:
                 self.reasons.append(f"{_kind_of(name)}: leaves out {name}")
         for name, count in said.items():
-            if count > needed[name] and not (name == "may" and self.weakened):
+            if count > max(needed[name], self._hedges_before_used(name)) and not (name == "may" and self.weakened):
                 self.reasons.append(f"{_kind_of(name)}: {name} is not in the passage")
+
+    def _hedges_before_used(self, name: str) -> int:
+        """Count the hedges whose list goes on to a word taken up: "may have ear pain, a fever and trouble sleeping"."""
+        terms = self.support.terms
+        count = 0
+        for hedge in self.support.hedges:
+            segment = self.support.segments[hedge.segment]
+            if hedge.name == name:
+                count += any(
+                    terms[place].clause == segment.clause
+                    and terms[place].item == segment.item
+                    and terms[place].group == segment.group
+                    for place in self.used
+                    if place >= hedge.before
+                )
+        return count
 
     def _governs_used(self, hedge: Hedge) -> bool:
         """Say whether the words after the hedge, in its piece or else in its sentence, are taken up."""
@@ -523,6 +550,9 @@ class _Comparison:
 
 def _join_of(reading: Reading, segment: int) -> str:
     """Return "and" or "or" for what joins a piece to the one before; a comma is read as the join that ends its list."""
+    filled = {term.segment for term in reading.terms}
+    while segment > 0 and reading.segments[segment].opened_by not in ("and", "or", ",") and segment - 1 not in filled:
+        segment -= 1
     for later in reading.segments[segment:]:
         if later.opened_by in ("and", "or"):
             return later.opened_by
