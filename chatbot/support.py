@@ -322,7 +322,7 @@ class _Comparison:
             self.reasons.append("order: its condition and its statement come from different sentences")
 
     def _same_joins(self) -> None:
-        """ "A or B" is not "A and B", unless both are denied."""
+        """Hold "and" and "or" apart, unless an instruction denies both."""
         terms = self.support.terms
         for (term, place), (following, next_place) in pairwise(self.pairs):
             one, other = sorted((terms[place], terms[next_place]), key=lambda found: found.segment)

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=150)
+    parser.add_argument("--skip", type=int, default=0, help="go on after so many questions; the file is added to")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--passage-tokens", type=int, default=700)
     args = parser.parse_args()
@@ -47,8 +48,8 @@ def main() -> None:
     pairs = [(id_, answer.questions[1]) for id_, answer in answers.items()]
     pairs += [(id_, answer.questions[0]) for id_, answer in answers.items()]
     pairs = sorted(pairs[: len(answers)], key=lambda p: hashlib.sha256(p[0].encode()).hexdigest()) + pairs[len(answers) :]
-    with args.out.open("w", encoding="utf-8") as file:
-        for answer_id, question in pairs[: args.count]:
+    with args.out.open("a" if args.skip else "w", encoding="utf-8") as file:
+        for answer_id, question in pairs[args.skip : args.count]:
             ids = [answer_id, *[other for other in answers[answer_id].see_also if other in answers][:1]]
             offered = [Passage(id_, answers[id_].title, answers[id_].text) for id_ in ids]
             passages = fit_passages(offered, budget_tokens=args.passage_tokens, count_tokens=count_tokens)
