@@ -172,21 +172,21 @@ def corruptions(count: int) -> None:
         shutil.copytree(SHIPPED, root)
         settings = Settings(knowledge=root, state=Path(temporary) / "state", mode="verbatim")
         service = open_service(settings, with_model=False, embedder=WordVectors())
+        live = LiveService(service, reload, recalibrate, say=lambda line: None)
         paths = sorted((root / "answers").rglob("*.md"))
-        told = still_good = served = 0
-        for _ in range(count):
-            path = rng.choice(paths)
-            good, id_ = path.read_text(encoding="utf-8"), path.relative_to(root / "answers").with_suffix("").as_posix()
-            path.write_bytes(corrupted(good, rng))
-            service = reload(service, "whole")
-            is_told = any(problem.path == f"answers/{id_}.md" for problem in service.problems)
+        told = in_order = served = 0
+        for number in range(count):
+            path = paths[number % len(paths)]
+            id_ = path.relative_to(root / "answers").with_suffix("").as_posix()
+            path.write_bytes(corrupted(path.read_text(encoding="utf-8"), rng))
+            live.refresh()
+            is_told = any(problem.path == f"answers/{id_}.md" for problem in live.problems)
             told += is_told
-            still_good += not is_told  # a cut can leave a file that is in order
-            served += len(service.knowledge.answers) >= len(paths) - 1 and bool(service.pipeline.reply("fever").text)
-            path.write_text(good, encoding="utf-8")
-            service = reload(service, "whole")
-            assert not service.problems, service.problems
-        print(f"{count} corruptions: {told} told, {still_good} left a file in order; served throughout {served} times")
+            in_order += not is_told  # a cut can leave a file that is in order
+            served += bool(live.pipeline.reply("What temperature is a fever?", mode="verbatim").text)
+        answers = len(live.knowledge.answers)
+        print(f"{count} corruptions: {told} told, {in_order} left a file in order; a reply after each: {served}")
+        print(f"{answers} of {len(paths)} answers in service with all of them broken at once")
 
 
 CHILD = """
@@ -194,17 +194,19 @@ import sys, random, time
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from staff_folder import WordVectors
-from chatbot.bootstrap import open_service, reload
-from chatbot.settings import Settings
-root = Path({root!r})
-service = open_service(Settings(knowledge=root, state=Path({state!r}), mode="verbatim"), with_model=False,
-                       embedder=WordVectors())
-print("indexed", flush=True)
+from chatbot.index import open_index
+from chatbot.knowledge import load_knowledge
+from chatbot.shelf import AnswerShelf
+from chatbot.words import Synonyms
+root, folder, shelf = Path({root!r}), Path({folder!r}), AnswerShelf()
+print("starts", flush=True)
+index = open_index(folder, load_knowledge(root, read=shelf).answers, Synonyms(), WordVectors())
 path = sorted((root / "answers").rglob("*.md"))[0]
 text = path.read_text(encoding="utf-8")
 while True:
     path.write_text(text + f"\\nNote {{random.random()}}.\\n", encoding="utf-8")
-    service = reload(service, "whole")
+    answers = load_knowledge(root, read=shelf).answers
+    index = open_index(folder, answers, Synonyms(), WordVectors(), previous=index, recalibrate=False)
 """
 
 
@@ -213,29 +215,25 @@ def kills(count: int) -> None:
     rng = random.Random(5)
     whole = from_disk = 0
     with tempfile.TemporaryDirectory() as temporary:
-        root, state = Path(temporary) / "knowledge", Path(temporary) / "state"
+        root, folder = Path(temporary) / "knowledge", Path(temporary) / "index"
         shutil.copytree(SHIPPED, root)
-        program = CHILD.format(paths=sys.path[:3], root=str(root), state=str(state))
-        settings = Settings(knowledge=root, state=state, mode="verbatim")
+        program = CHILD.format(paths=sys.path[:3], root=str(root), folder=str(folder))
         for number in range(count):
             if number % 3 == 0:
-                shutil.rmtree(state, ignore_errors=True)  # the first indexing is killed too
+                shutil.rmtree(folder, ignore_errors=True)  # the very first indexing is killed too
             child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-            if number % 3 == 0:
-                time.sleep(rng.uniform(1, 8))
-            else:
-                assert child.stdout is not None
-                child.stdout.readline()
-                time.sleep(rng.uniform(0, 2))
+            assert child.stdout is not None
+            child.stdout.readline()
+            time.sleep(rng.uniform(0, 6))
             child.kill()
             child.wait()
             embedder = WordVectors()
-            service = open_service(settings, with_model=False, embedder=embedder)
-            from_disk += len(embedder.seen) < 100
-            index = service.retriever.index
+            answers = load_knowledge(root).answers
+            index = open_index(folder, answers, Synonyms(), embedder)
+            from_disk += len(embedder.seen) < len(index.entries) / 2
             texts = [entry.embedded for entry in index.entries]
             assert np.allclose(index.vectors, WordVectors().encode(texts), atol=1e-6), "vectors do not fit their texts"
-            assert set(index.answers) == set(load_knowledge(root).answers)
+            assert index.answers == dict(answers)
             whole += 1
         print(f"{count} kills: {whole} starts with a whole and right index, {from_disk} of them from the kept file")
 
