@@ -31,13 +31,13 @@ class Query:
 
     @property
     def whole(self) -> str:
-        """The whole message; with the earlier question in front when it leans on one."""
-        return f"{self.earlier} {self.short}" if self.earlier else self.text
+        """The whole message; one that leans on an earlier question gets that one's subject."""
+        return with_subject(self.short, self.earlier) if self.earlier else self.text
 
     @property
     def asked(self) -> str:
-        """The question alone; with the earlier question in front when it leans on one."""
-        return f"{self.earlier} {self.short}" if self.earlier else self.short
+        """The question alone; one that leans on an earlier question gets that one's subject."""
+        return self.whole if self.earlier else self.short
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -164,6 +164,15 @@ def leans_on_history(text: str) -> bool:
     if len(words) <= LONGEST_FURTHER and any(folded.startswith(f"{opening} ") for opening in known.further_openings):
         return True
     return not subject and (opens or points or len(words) <= 6)
+
+
+def with_subject(text: str, earlier: str) -> str:
+    """Return "how is it treated?" after "What are the symptoms of the flu?" as "how is flu treated?"."""
+    subject = " ".join(subject_of(earlier)) or earlier
+    filled, n = re.subn(
+        r"\b(?:it|they|this|that|them|those|these)\b", lambda _: subject, text, count=1, flags=re.IGNORECASE
+    )
+    return filled if n else f"{text} {subject}"
 
 
 def subject_of(text: str) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = ["Decision", "Hit", "Retriever", "read_synonyms"]
 SHOWN_HITS = 10
 CLOSE = 0.7  # logits: runner-ups so close to the best are offered to the model too
 MAX_PASSAGES = 3
+FOLLOW_UP_MARGIN = 1.0  # logits between the best two, for an answer to a message that leans on an earlier one
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ class Retriever:
         hits = self._hits(found)
         certainty = certainty_of(found, query, pieces=self.index.store.has_pieces)
         kind = decide_kind(certainty, self._thresholds)
+        margin = float(found.logits[0] - found.logits[1]) if len(hits) > 1 else 0.0
+        if kind == "answered" and query.earlier and len(hits) > 1 and margin < FOLLOW_UP_MARGIN:
+            kind = "did_you_mean"  # what was meant is partly a guess
         candidates: tuple[str, ...] = ()
         if kind == "answered":
             candidates = (hits[0].answer_id,)
@@ -84,7 +88,7 @@ class Retriever:
             candidates=candidates if kind != "no_answer" else (),
             passages=tuple(close[:MAX_PASSAGES]) if kind == "answered" else (),
             hits=tuple(hits[:SHOWN_HITS]),
-            margin=float(found.logits[0] - found.logits[1]) if len(hits) > 1 else 0.0,
+            margin=margin,
             certainty=_score(certainty),
             threshold=_score(self._thresholds.answer),
             suggest_threshold=_score(self._thresholds.suggest),

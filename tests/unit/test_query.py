@@ -87,7 +87,14 @@ def test_a_follow_up_is_searched_with_the_last_question_that_stood_alone():
     )
     query = understand("and for children?", history, weight=weigh, mend=str)
     assert query.earlier == "What is a fever?"
-    assert query.views[0] == "What is a fever? and for children?"
+    assert query.views == ("and for children? fever",)
+
+
+def test_the_subject_takes_the_place_of_the_word_that_points_at_it():
+    query = understand(
+        "how is it treated?", (Turn("user", "What are the symptoms of the flu?"),), weight=weigh, mend=str
+    )
+    assert query.whole == "how is flu treated?"
 
 
 def test_a_question_that_stands_alone_never_looks_back():
