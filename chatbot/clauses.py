@@ -5,7 +5,7 @@ way, so that a slip of the reading mostly shows as a difference, and a differenc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from chatbot.quantities import Quantity, read_quantities
@@ -100,7 +100,7 @@ class _State:
     instruction: bool = False
     at_clause_start: bool = True
     bracketed: bool = False
-    outer: tuple[int, str] = field(default=(-1, ""))
+    denied_list: bool = False  # inside "do not eat, drink or smoke"
 
 
 class _Reader:
@@ -313,9 +313,14 @@ class _Reader:
         skip = 2 if following in ("and", "or", "then", "also", "please") else 1
         following = self._at(place + skip)
         new_instruction = (
-            state.instruction and word != "or" and following in self.known.imperatives | {"avoid", "never"}
+            state.instruction
+            and word != "or"
+            and following in self.known.imperatives | {"avoid", "never"}
             and not self._is_noun_here(place + skip)
-        )  # fmt: skip
+        )
+        if new_instruction and state.negated and word == "," and skip == 1:
+            state.denied_list = True
+        new_instruction = new_instruction and not state.denied_list
         if new_instruction and self._at(place + 1) != "or":
             self.state = _State(sentence=state.sentence, instruction=True, modality="should", bracketed=state.bracketed)
         elif following in _SUBJECTS and word != "(":

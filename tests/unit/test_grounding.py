@@ -40,7 +40,8 @@ BURNS = Passage(
 1. Hold the burn under water.
 2. Cover the burn with a clean bandage.
 
-Heat can cause blisters. Do not give aspirin to children. Take 2 puffs every 4 to 6 hours.
+Heat can cause blisters. Do not give aspirin to children.
+Do not eat, drink, smoke or exercise before a reading. Take 2 puffs every 4 to 6 hours.
 
 ## Foods to avoid
 
@@ -94,6 +95,7 @@ def test_the_shown_text_has_no_mark_and_names_its_answer():
         "Hold the burn under water, then cover the burn with a clean bandage. [2]",
         "Rest and drink plenty of fluids, and follow the label. [1]",
         "Avoid raw milk. [2]",
+        "Do not smoke or exercise before a reading. [2]",
         "Blisters can be caused by heat. [2]",
     ],
 )
@@ -117,6 +119,8 @@ def test_an_honest_rewording_is_shown(sentence: str):
         ("word", "Use honey on the burn. [2]"),
         ("negation", "Use ice to cool down. [1]"),
         ("negation", "A fever always needs medicine. [1]"),
+        ("negation", "Drink before a reading. [2]"),
+        ("negation", "Smoke or exercise before a reading. [2]"),
         ("negation", "Do not rest and drink plenty of fluids. [1]"),
         ("modality", "You must take acetaminophen if the fever makes you feel bad. [1]"),
         ("modality", "All fevers come from an infection. [1]"),
@@ -128,6 +132,7 @@ def test_an_honest_rewording_is_shown(sentence: str):
         ("audience", "Do not give aspirin to adults. [2]"),
         ("order", "Cover the burn with a clean bandage, then hold the burn under water. [2]"),
         ("order", "Blisters can cause heat. [2]"),
+        ("order", "You can take acetaminophen and ibuprofen if the fever makes you feel bad. [1]"),
         ("condition", "You can take acetaminophen. [1]"),
         ("condition", "Call 911 now if you have a stiff neck. [1]"),
         ("", "Call 911 now if you have a new rash. [1]"),

@@ -39,7 +39,8 @@ def true_sentences(answer: Answer) -> list[str]:
     return [
         statement.text
         for statement in known.statements
-        if plain_form(statement.text) in known.verbatim and statement.text.rstrip().endswith((".", "!"))
+        if plain_form(statement.text) in known.verbatim
+        and statement.text.rstrip().endswith((".", "!"))
         and len(split_sentences(statement.text)) == 1
     ]
 
@@ -120,7 +121,15 @@ def other_rate(sentence: str, answer: Answer, chance: random.Random) -> Iterator
 def spoilt_range(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
     for match in re.finditer(r"(\d+(?:\.\d+)?) (to|or) (\d+(?:\.\d+)?)", sentence):
         low, high = match.group(1), match.group(3)
-        spoilt = [f"{low}{high}", low, high, f"{low} to {float(high) + 1:g}", f"up to {high}", f"{high} to {low}", f"at least {low}"]
+        spoilt = [
+            f"{low}{high}",
+            low,
+            high,
+            f"{low} to {float(high) + 1:g}",
+            f"up to {high}",
+            f"{high} to {low}",
+            f"at least {low}",
+        ]
         for other in chance.sample(spoilt, 3):
             yield sentence[: match.start()] + other + sentence[match.end() :]
 
@@ -154,7 +163,9 @@ def other_medicine(sentence: str, answer: Answer, chance: random.Random) -> Iter
 
 def medicine_of_passage(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
     plain = answer.plain.casefold()
-    here = [word for word in WORDS["medicine_words"] if re.search(rf"\b{word}\b", plain) and word not in sentence.casefold()]
+    here = [
+        word for word in WORDS["medicine_words"] if re.search(rf"\b{word}\b", plain) and word not in sentence.casefold()
+    ]
     yield from _word_swaps(sentence, WORDS["medicine_words"], here, chance)
 
 
@@ -176,11 +187,33 @@ def gained_negation(sentence: str, answer: Answer, chance: random.Random) -> Ite
     if match := re.search(r"\b(is|are|can|should|will|may|must)\b(?! not)", sentence):
         yield _replaced(sentence, match, f"{match.group(1)} not")
     first = sentence.split()[0]
-    if first in ("Take", "Use", "Drink", "Eat", "Wash", "Keep", "Put", "Ask", "Tell", "Call", "Follow", "Wear", "Give", "Rest", "Check", "Hold", "Stay"):
+    if first in (
+        "Take",
+        "Use",
+        "Drink",
+        "Eat",
+        "Wash",
+        "Keep",
+        "Put",
+        "Ask",
+        "Tell",
+        "Call",
+        "Follow",
+        "Wear",
+        "Give",
+        "Rest",
+        "Check",
+        "Hold",
+        "Stay",
+    ):
         yield f"{chance.choice(['Do not', 'Never', 'Avoid'])} {sentence[0].lower()}{sentence[1:]}"
-    if match := re.search(r"\b(help|helps|cause|causes|spread|need|lower|lowers|protect|protects|work|works|last|lasts)\b", sentence):
+    if match := re.search(
+        r"\b(help|helps|cause|causes|spread|need|lower|lowers|protect|protects|work|works|last|lasts)\b", sentence
+    ):
         if " not " not in sentence and not re.search(r"\b(can|may|should|will|to)\b", sentence[: match.start()]):
-            yield _replaced(sentence, match, f"{'does' if match.group().endswith('s') else 'do'} not {match.group().rstrip('s')}")
+            yield _replaced(
+                sentence, match, f"{'does' if match.group().endswith('s') else 'do'} not {match.group().rstrip('s')}"
+            )
 
 
 def opposite(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
@@ -210,7 +243,26 @@ def lost_hedge(sentence: str, answer: Answer, chance: random.Random) -> Iterator
 def softened(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
     first = sentence.split()[0]
     low = sentence[0].lower() + sentence[1:]
-    if first in ("Take", "Use", "Drink", "Eat", "Wash", "Keep", "Put", "Ask", "Tell", "Call", "Follow", "Wear", "Give", "Check", "Hold", "Stay", "Get", "See"):
+    if first in (
+        "Take",
+        "Use",
+        "Drink",
+        "Eat",
+        "Wash",
+        "Keep",
+        "Put",
+        "Ask",
+        "Tell",
+        "Call",
+        "Follow",
+        "Wear",
+        "Give",
+        "Check",
+        "Hold",
+        "Stay",
+        "Get",
+        "See",
+    ):
         yield f"You {chance.choice(['may', 'can', 'must', 'could'])} {low}"
         yield f"{chance.choice(['Always', 'Only'])} {low}"
     if sentence.startswith("Do not "):
@@ -227,12 +279,18 @@ def other_audience(sentence: str, answer: Answer, chance: random.Random) -> Iter
 
 
 def gained_audience(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
-    prefix = chance.choice([p for p in WORDS["audience_prefixes"] if p.split()[-1].strip(", ")[:5] not in sentence.casefold()] or ["For men, "])
+    prefix = chance.choice(
+        [p for p in WORDS["audience_prefixes"] if p.split()[-1].strip(", ")[:5] not in sentence.casefold()]
+        or ["For men, "]
+    )
     yield prefix + sentence[0].lower() + sentence[1:]
 
 
 def lost_audience(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
-    for pattern in (r"^(In|For) (adults|children|babies|a child|a baby|pregnancy|women|older adults), ", r" (to|in|for) (children|babies|adults|teens|a child|a baby)( or teens)?(?=[.,])"):
+    for pattern in (
+        r"^(In|For) (adults|children|babies|a child|a baby|pregnancy|women|older adults), ",
+        r" (to|in|for) (children|babies|adults|teens|a child|a baby)( or teens)?(?=[.,])",
+    ):
         if match := re.search(pattern, sentence):
             rest = _replaced(sentence, match, "")
             yield rest[0].upper() + rest[1:]
@@ -243,20 +301,39 @@ def swapped_steps(sentence: str, answer: Answer, chance: random.Random) -> Itera
         one, found, other = sentence.rstrip(".").partition(link)
         if found and one and other and "," not in one:
             yield f"{other[0].upper()}{other[1:]}{link}{one[0].lower()}{one[1:]}."
-    for link, other_link in ((" before ", " after "), (" after ", " before "), ("Before ", "After "), ("After ", "Before "), (" until ", " after ")):
+    for link, other_link in (
+        (" before ", " after "),
+        (" after ", " before "),
+        ("Before ", "After "),
+        ("After ", "Before "),
+        (" until ", " after "),
+    ):
         if link in sentence:
             yield sentence.replace(link, other_link, 1)
 
 
 def swapped_cause(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
-    for link in (" causes ", " can cause ", " cause ", " come from ", " comes from ", " can lead to ", " may cause ", " raises ", " can raise ", " lowers "):
+    for link in (
+        " causes ",
+        " can cause ",
+        " cause ",
+        " come from ",
+        " comes from ",
+        " can lead to ",
+        " may cause ",
+        " raises ",
+        " can raise ",
+        " lowers ",
+    ):
         one, found, other = sentence.rstrip(".").partition(link)
         if found and one and other:
             yield f"{other[0].upper()}{other[1:]}{link}{one[0].lower()}{one[1:]}."
 
 
 def swapped_list_steps(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
-    steps = [split_sentences(block.text)[0].rstrip(".") for block in markdown_blocks(answer.text) if block.number is not None]
+    steps = [
+        split_sentences(block.text)[0].rstrip(".") for block in markdown_blocks(answer.text) if block.number is not None
+    ]
     for one, other in zip(steps, steps[1:], strict=False):
         if sentence.rstrip(".") == one and "?" not in one + other:
             yield f"{other}, then {one[0].lower()}{one[1:]}."
@@ -267,13 +344,27 @@ def swapped_join(sentence: str, answer: Answer, chance: random.Random) -> Iterat
     for word, other in ((" and ", " or "), (" or ", " and ")):
         for match in re.finditer(word, sentence):
             around = sentence[match.end() :].split()[:1]
-            if around and around[0] not in ("more", "less", "higher", "lower", "older", "younger", "above", "over", "not"):
+            if around and around[0] not in (
+                "more",
+                "less",
+                "higher",
+                "lower",
+                "older",
+                "younger",
+                "above",
+                "over",
+                "not",
+            ):
                 yield _replaced(sentence, match, other)
 
 
 def crossed_lists(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
     """The lead-in of one list with an item of another: "Call 911 now if" and a sign that can wait."""
-    leads = [block.text.rstrip(":") for block in markdown_blocks(answer.text) if block.kind == "paragraph" and block.text.endswith(":")]
+    leads = [
+        block.text.rstrip(":")
+        for block in markdown_blocks(answer.text)
+        if block.kind == "paragraph" and block.text.endswith(":")
+    ]
     for lead in leads:
         if sentence.startswith(lead + " ") and len(leads) > 1:
             other = chance.choice([another for another in leads if another != lead] or [lead])

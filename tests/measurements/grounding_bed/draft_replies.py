@@ -40,14 +40,18 @@ def main() -> None:
     parser.add_argument("--passage-tokens", type=int, default=700)
     args = parser.parse_args()
     answers = load_knowledge(PROJECT / "knowledge").answers
-    model = Llama(model_file(args.model), n_ctx=2048, n_threads=args.threads, n_threads_batch=args.threads, verbose=False, seed=1)
+    model = Llama(
+        model_file(args.model), n_ctx=2048, n_threads=args.threads, n_threads_batch=args.threads, verbose=False, seed=1
+    )
 
     def count_tokens(text: str) -> int:
         return len(model.tokenize(text.encode(), add_bos=False))
 
     pairs = [(id_, answer.questions[1]) for id_, answer in answers.items()]
     pairs += [(id_, answer.questions[0]) for id_, answer in answers.items()]
-    pairs = sorted(pairs[: len(answers)], key=lambda p: hashlib.sha256(p[0].encode()).hexdigest()) + pairs[len(answers) :]
+    pairs = (
+        sorted(pairs[: len(answers)], key=lambda p: hashlib.sha256(p[0].encode()).hexdigest()) + pairs[len(answers) :]
+    )
     with args.out.open("a" if args.skip else "w", encoding="utf-8") as file:
         for answer_id, question in pairs[args.skip : args.count]:
             ids = [answer_id, *[other for other in answers[answer_id].see_also if other in answers][:1]]

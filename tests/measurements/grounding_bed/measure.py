@@ -55,7 +55,11 @@ def all_rows(answers: dict[str, Answer], per_generator: int) -> list[Row]:
     for name, made in sorted(by_generator.items()):
         rows += random.Random(name).sample(made, min(per_generator, len(made)))
     rows += [Row(a.id, "verbatim", "verbatim", text, text) for a in answers.values() for text in true_sentences(a)]
-    rows += [Row(r["answer"], r["kind"], "hand", r["text"], "") for r in _hand() if r["kind"] != "honest" and r["answer"] in answers]
+    rows += [
+        Row(r["answer"], r["kind"], "hand", r["text"], "")
+        for r in _hand()
+        if r["kind"] != "honest" and r["answer"] in answers
+    ]
     return rows + honest(answers)
 
 
@@ -92,7 +96,9 @@ def main() -> None:
         if generator != "hand" or n != counts[(kind, "")][0]:
             name = f"  {generator}" if generator else kind
             print(f"{name:32s} {n:6d} {right / n:7.4f}")
-    print(f"median {statistics.median(spent_ms):.2f} ms, 95th percentile {sorted(spent_ms)[int(len(spent_ms) * 0.95)]:.2f} ms")
+    print(
+        f"median {statistics.median(spent_ms):.2f} ms, 95th percentile {sorted(spent_ms)[int(len(spent_ms) * 0.95)]:.2f} ms"
+    )
     for kind, texts in sorted(missed.items()):
         print(f"\n== {kind}: {len(texts)}")
         print("\n".join(texts[: args.misses]))

@@ -1,6 +1,6 @@
 """Ask a larger model for other wordings of vetted sentences; the result is then read and labelled by hand.
 
-    python tests/measurements/grounding_bed/paraphrase_with_teacher.py MODEL.gguf OUT.jsonl --count 300
+python tests/measurements/grounding_bed/paraphrase_with_teacher.py MODEL.gguf OUT.jsonl --count 300
 """
 
 import argparse
