@@ -102,6 +102,8 @@ def _not_a_sentence(text: str) -> str:
         return "sentence: is not plain prose"
     if len(split_sentences(text)) > 1:
         return "sentence: is more than one"
+    if text.rstrip(".! ").rpartition(" ")[2].casefold() in wording().dangling or text.count("(") != text.count(")"):
+        return "sentence: is not finished"
     return ""
 
 

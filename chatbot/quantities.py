@@ -97,16 +97,18 @@ class _Reader:
             rate, end = self._rate(end)
         how = "in" if self._word(place - 1) in ("in", "within") else ""
         return [
-            replace(part, compared=compared, per=rate, every=every, how=how) if isinstance(part, Quantity) else part
+            replace(part, compared=part.compared or compared, per=rate, every=every, how=how)
+            if isinstance(part, Quantity)
+            else part
             for part in shape
         ], end
 
     def _bracketed(self, place: int) -> tuple[list[Quantity], int] | None:
-        _, start = self._comparison(place, self.before)
+        compared, start = self._comparison(place, self.before)
         found = self._plain_amount(start)
         if found is None or self._word(found[1]) != ")":
             return None
-        return found[0], found[1] + 1
+        return [replace(amount, compared=compared) for amount in found[0]], found[1] + 1
 
     def _plain_amount(self, place: int) -> tuple[list[Quantity], int] | None:
         """Read "2 to 3 days", "30 minutes to 2 hours", "3 days"."""

@@ -96,6 +96,11 @@ class Wording:
         return frozenset(self.data["negations"])
 
     @cached_property
+    def dangling(self) -> frozenset[str]:
+        """Words that no sentence ends with."""
+        return frozenset(self.data["dangling"])
+
+    @cached_property
     def ceasing(self) -> frozenset[str]:
         """Words that turn an instruction into its opposite: "stop taking"."""
         return frozenset(self.data["ceasing"])

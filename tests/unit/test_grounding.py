@@ -189,6 +189,8 @@ def test_without_marks_the_carrying_passage_is_found_when_asked_for():
         "Does a fever always need medicine? [1]",
         "Rest and drink plenty of [1]",
         "Call the clinic if: [1]",
+        "Call 911 now, even. [1]",
+        "A fever (does not always need medicine. [1]",
         "Raw milk. [2]",
         "Rest and drink plenty of fluids. Follow the label. [1]",
         "See https://example.org if the fever lasts more than 2 days. [1]",

@@ -61,6 +61,7 @@ def test_one_amount_written_two_ways_is_the_same(one: str, other: str):
         ("600 medicines", "600 people"),
         ("120/80", "130/80"),
         ("within 7 days", "for 7 days"),
+        ("1 inch (about 2 cm)", "1 inch (at least 2 cm)"),
     ],
 )
 def test_two_amounts_are_not_the_same(one: str, other: str):
