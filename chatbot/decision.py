@@ -153,7 +153,7 @@ def probes_of(index: Index) -> list[Probe]:
     for place in questions[:PROBES]:
         text, owner = index.entries[place].text, int(index.owner[place])
         query = Query(text, text)
-        pieces = index.store.pieces[place].astype(np.float32) / 127 if index.store.has_pieces else None
+        pieces = index.store.pieces[place].astype(np.float32) / np.float32(127) if index.store.has_pieces else None
         meaning = Embedded(index.vectors[place : place + 1], pieces)
         left_out = measure(index, query, meaning, hidden={place})
         is_right = len(left_out.places) > 0 and int(left_out.places[0]) == owner
