@@ -15,12 +15,12 @@ from collections import defaultdict
 from pathlib import Path
 
 import yaml
+from corrupt import Row, corrupted, is_development, true_sentences
 
 from chatbot.embedder import MiniLM
 from chatbot.grounding import GroundingChecker
 from chatbot.knowledge import Answer, load_knowledge
 from chatbot.prompting import Passage
-from corrupt import Row, corrupted, is_development, true_sentences
 
 HERE = Path(__file__).parent
 
