@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Literal
 
 from chatbot.embedder import Embedder, MiniLM
-from chatbot.engine import start_writer
+from chatbot.engine.writer import start_writer
 from chatbot.errors import KnowledgeError, Problem
-from chatbot.grounding import GroundingChecker
-from chatbot.index import Progress, open_index, recalibrated
+from chatbot.grounding.checker import GroundingChecker
 from chatbot.knowledge import Answer, Filler, Knowledge, filler, load_knowledge
 from chatbot.pipeline import Pipeline, Writer
-from chatbot.remembering import RememberingEmbedder, stepwise
-from chatbot.retrieval import Retriever, read_synonyms
-from chatbot.safety import SafetyGate
-from chatbot.safety_rules import load_rules
-from chatbot.served import ServedOnly
+from chatbot.retrieval.index import Progress, open_index, recalibrated
+from chatbot.retrieval.remembering import RememberingEmbedder, stepwise
+from chatbot.retrieval.retriever import Retriever, read_synonyms
+from chatbot.retrieval.served import ServedOnly
+from chatbot.retrieval.words import Synonyms
+from chatbot.safety.gate import SafetyGate
+from chatbot.safety.rules import load_rules
 from chatbot.settings import Settings
 from chatbot.shelf import AnswerShelf, Stamp, folder_stamps
-from chatbot.words import Synonyms
 
 Step = Literal["now", "soon", "whole"]
 SOON = 48  # changed answers that are embedded before the others are served; more follow in the background
@@ -101,7 +101,7 @@ def _assemble(settings: Settings, embedder: Embedder, writer: Writer | None, pro
         raise KnowledgeError(gate_problems)  # no reply is safe without every safety rule
     synonyms = read_synonyms(settings.knowledge / "synonyms.yaml", settings.knowledge, problems)
     index = open_index(index_folder(settings), knowledge.answers, synonyms, embedder, progress)
-    checker = GroundingChecker(embedder)
+    checker = GroundingChecker(embedder, find_citation=True)
     parts = Parts(embedder, stepwise(embedder), shelf, gate, gate_state, gate_problems, synonyms, checker)
     return _service(settings, knowledge, Retriever(index), writer, parts, problems)
 

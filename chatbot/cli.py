@@ -9,15 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from chatbot import __version__, commands_model, commands_staff
+from chatbot import __version__
 from chatbot.bootstrap import Service
-from chatbot.commands import KnowledgeOption, SettingsOption, bar, err, opened, out, settings_for
+from chatbot.commands import model as commands_model
+from chatbot.commands import staff as commands_staff
+from chatbot.commands.common import KnowledgeOption, SettingsOption, bar, err, opened, out, settings_for
 from chatbot.conversations import read_conversations, read_queries, write_lines
 from chatbot.errors import HealthFaqError, SettingsError
 from chatbot.explain import explain
 from chatbot.pipeline import Finished, Mode
 from chatbot.reply import Reply
-from chatbot.retrieval import Hit
+from chatbot.retrieval.retriever import Hit
 from chatbot.settings import Settings
 
 app = typer.Typer(
@@ -57,7 +59,7 @@ def serve(
     knowledge: KnowledgeOption = None,
 ) -> None:
     """Serve the patients' page."""
-    from chatbot.server import serve_page  # noqa: PLC0415 - gradio takes seconds to import, other commands need it not
+    from chatbot.page.server import serve_page  # noqa: PLC0415 - gradio takes seconds to import, other commands need it not
 
     chosen = settings_for(
         settings, knowledge, host=host, port=port, mode=mode, reviewed_only=True if reviewed_only else None

@@ -13,12 +13,12 @@ from itertools import chain
 from typing import Literal, Protocol
 
 from chatbot.errors import GenerationError
-from chatbot.grounding import SentenceVerdict, split_stream
+from chatbot.grounding.checker import SentenceVerdict, split_stream
 from chatbot.knowledge import Answer, Knowledge
 from chatbot.prompting import Message, Passage, build_messages, fit_passages
 from chatbot.reply import Citation, HitRecord, Outcome, Reply, Sentence, Turn, Waiting, join_text
-from chatbot.retrieval import Decision, Hit
-from chatbot.safety import Verdict, greeting_for
+from chatbot.retrieval.retriever import Decision, Hit
+from chatbot.safety.gate import Verdict, greeting_for
 from chatbot.text import clean_message, mark_item, markdown_blocks, split_sentences
 
 Mode = Literal["verbatim", "guided"]
@@ -41,7 +41,7 @@ class Retriever(Protocol):
 
 
 class Writer(Protocol):
-    """Words a reply with a language model; see ``engine.py``."""
+    """Words a reply with a language model; see ``engine/writer.py``."""
 
     @property
     def name(self) -> str | None:

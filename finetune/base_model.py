@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chatbot.engine.gguf_file import check_model, read_gguf
+from chatbot.engine.models import embedded_path
 from chatbot.errors import ModelLoadError
-from chatbot.gguf_file import check_model, read_gguf
-from chatbot.models import embedded_path
 
 EMBEDDED = "embedded"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from chatbot.embedder import Embedder, MiniLM
 from chatbot.errors import KnowledgeError, SettingsError
-from chatbot.grounding import GroundingChecker
-from chatbot.index import open_index
+from chatbot.grounding.checker import GroundingChecker
 from chatbot.knowledge import Answer, Knowledge, load_knowledge
-from chatbot.retrieval import Retriever, read_synonyms
+from chatbot.retrieval.index import open_index
+from chatbot.retrieval.retriever import Retriever, read_synonyms
 from finetune.base_model import gguf_of, load_tokenizer
 from finetune.choosing import Chooser, units_of
 from finetune.recipe import Recipe

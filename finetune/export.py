@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatbot.engine.gguf_file import read_gguf
 from chatbot.errors import SettingsError
-from chatbot.gguf_file import read_gguf
 from finetune.base_model import load_tokenizer, load_weights, need_extra
 from finetune.converter import convert_adapter, convert_model
 from finetune.gguf_model import GgufModel

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rapidfuzz import fuzz
 
-from chatbot.grounding import MARK
-from chatbot.sentence_stream import split_stream
+from chatbot.grounding.checker import MARK
+from chatbot.grounding.sentence_stream import split_stream
 from finetune.rows import Row
 from finetune.scoring import Checker, is_abstention
 

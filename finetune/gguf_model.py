@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatbot.engine.gguf_file import check_lora, check_model
 from chatbot.errors import ModelLoadError
-from chatbot.gguf_file import check_lora, check_model
 from chatbot.prompting import MAX_REPLY_TOKENS, Message
 
 Logits = npt.NDArray[np.float32]

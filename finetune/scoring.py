@@ -7,16 +7,16 @@ from typing import Protocol
 
 from rapidfuzz import fuzz
 
-from chatbot.grounding import SentenceVerdict
+from chatbot.grounding.checker import SentenceVerdict
+from chatbot.grounding.sentence_stream import split_stream
 from chatbot.prompting import ABSTENTION, Passage
-from chatbot.sentence_stream import split_stream
 from finetune.rows import Row
 
 SAME_SENTENCE = 80  # 0 to 100: a sentence that is so alike to a reference says the same thing
 
 
 class Checker(Protocol):
-    """Decides whether a generated sentence may be shown; see ``chatbot.grounding``."""
+    """Decides whether a generated sentence may be shown; see ``chatbot.grounding.checker``."""
 
     def check(self, sentence: str, passages: Sequence[Passage]) -> SentenceVerdict:
         """Return whether the sentence says nothing that its cited passage does not."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from chatbot.errors import SettingsError
 from chatbot.knowledge import Answer
 from chatbot.prompting import Passage, fit_passages
-from chatbot.retrieval import Decision
+from chatbot.retrieval.retriever import Decision
 from finetune.rows import Row
 from finetune.split import Split, split_of
 

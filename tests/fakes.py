@@ -9,8 +9,8 @@ from chatbot.errors import GenerationError
 from chatbot.knowledge import Answer, Clinic, GreetingText, Review, Source, Texts
 from chatbot.prompting import Message
 from chatbot.reply import Outcome, Turn
-from chatbot.retrieval import Decision
-from chatbot.safety import Verdict
+from chatbot.retrieval.retriever import Decision
+from chatbot.safety.gate import Verdict
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHIPPED_KNOWLEDGE = PROJECT / "knowledge"

@@ -8,9 +8,9 @@ from chatbot.embedder import MiniLM
 from chatbot.errors import Problem
 from chatbot.knowledge import Clinic, read_model
 from chatbot.reply import Outcome
-from chatbot.safety import SafetyGate
-from chatbot.safety_meaning import VECTORS_FILE, Meaning, example_rows
-from chatbot.safety_rules import load_rules
+from chatbot.safety.gate import SafetyGate
+from chatbot.safety.meaning import VECTORS_FILE, Meaning, example_rows
+from chatbot.safety.rules import load_rules
 
 pytestmark = pytest.mark.component
 KNOWLEDGE = Path(__file__).resolve().parents[2] / "knowledge"

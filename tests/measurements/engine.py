@@ -24,10 +24,10 @@ import psutil
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "unit")]
 
-from chatbot.engine import SEED, Engine, start_writer  # noqa: E402
+from chatbot.engine.models import EMBEDDED, model_path  # noqa: E402
+from chatbot.engine.writer import SEED, Engine, start_writer  # noqa: E402
 from chatbot.errors import GenerationError  # noqa: E402
 from chatbot.knowledge import load_knowledge  # noqa: E402
-from chatbot.models import EMBEDDED, model_path  # noqa: E402
 from chatbot.prompting import MAX_REPLY_TOKENS, Message, Passage, build_messages  # noqa: E402
 from chatbot.settings import EngineSettings  # noqa: E402
 

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from chatbot.models import embedded_path  # noqa: E402
+from chatbot.engine.models import embedded_path  # noqa: E402
 from finetune.bench import Bench, open_bench  # noqa: E402
 from finetune.evaluate import Candidate, drafts_of, judge, summary, write_report  # noqa: E402
 from finetune.recipe import load_recipe  # noqa: E402

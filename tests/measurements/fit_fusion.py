@@ -1,6 +1,6 @@
-"""Fits the weights of ``chatbot/fusion.yaml`` on the development half of the acceptance questions, and writes them.
+"""Fits the weights of ``chatbot/retrieval/fusion.yaml`` on the development half of the acceptance questions, and writes them.
 
-    python tests/measurements/fit_fusion.py            # reads knowledge/, writes chatbot/fusion.yaml
+    python tests/measurements/fit_fusion.py            # reads knowledge/, writes chatbot/retrieval/fusion.yaml
 
 Two small models are fitted, each for an index with and without word pieces:
 1. Ranking: softmax over the candidates of a question, weights of one sign, ridge penalty.
@@ -21,15 +21,15 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from chatbot.acceptance import NO_ANSWER, in_half  # noqa: E402
-from chatbot.decision import EVIDENCE, embed, evidence_of, probes_of  # noqa: E402
 from chatbot.embedder import Embedder, MiniLM  # noqa: E402
-from chatbot.fusion import FEATURES, Candidates, measure  # noqa: E402
-from chatbot.index import open_index  # noqa: E402
 from chatbot.knowledge import AcceptanceQuestion, load_knowledge  # noqa: E402
-from chatbot.query import Query, understand  # noqa: E402
-from chatbot.search import Index  # noqa: E402
-from chatbot.words import read_synonyms  # noqa: E402
+from chatbot.retrieval.decision import EVIDENCE, embed, evidence_of, probes_of  # noqa: E402
+from chatbot.retrieval.fusion import FEATURES, Candidates, measure  # noqa: E402
+from chatbot.retrieval.index import open_index  # noqa: E402
+from chatbot.retrieval.query import Query, understand  # noqa: E402
+from chatbot.retrieval.search import Index  # noqa: E402
+from chatbot.retrieval.words import read_synonyms  # noqa: E402
+from chatbot.staff.acceptance import NO_ANSWER, in_half  # noqa: E402
 
 Array = npt.NDArray[np.float64]
 SIGNS = np.array([-1.0 if name.startswith(("aspect", "audience")) else 1.0 for name in FEATURES])
@@ -175,12 +175,12 @@ def write(content: dict[str, object]) -> None:
         "# Written by tests/measurements/fit_fusion.py; what it rests on stands in tests/measurements/retrieval.md.\n"
     )
     text = yaml.safe_dump(content, sort_keys=False, width=110)
-    (PROJECT / "chatbot" / "fusion.yaml").write_text(head + text, encoding="utf-8")
+    (PROJECT / "chatbot" / "retrieval" / "fusion.yaml").write_text(head + text, encoding="utf-8")
 
 
 def main(embedder: Embedder | None = None, knowledge: Path = PROJECT / "knowledge", folder: Path | None = None) -> None:
     """Fit, write, and then set the levels that give this knowledge the usual thresholds."""
-    from chatbot import decision, fusion
+    from chatbot.retrieval import decision, fusion
 
     loaded = load_knowledge(knowledge)
     synonyms = read_synonyms(knowledge / "synonyms.yaml", knowledge, [])

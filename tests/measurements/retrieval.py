@@ -27,16 +27,16 @@ sys.path[:0] = [str(PROJECT), str(Path(__file__).parent)]
 
 from medquad import read_medquad  # noqa: E402
 
-from chatbot.acceptance import NO_ANSWER, Outcome, figures_of, half_of, in_half, risk_coverage  # noqa: E402
-from chatbot.decision import embed  # noqa: E402
 from chatbot.embedder import Embedder, MiniLM  # noqa: E402
-from chatbot.fusion import measure  # noqa: E402
-from chatbot.index import open_index  # noqa: E402
 from chatbot.knowledge import AcceptanceQuestion, Answer, Review, load_knowledge  # noqa: E402
 from chatbot.reply import Turn  # noqa: E402
-from chatbot.retrieval import Retriever  # noqa: E402
-from chatbot.search import Index  # noqa: E402
-from chatbot.words import Synonyms, read_synonyms, search_stems  # noqa: E402
+from chatbot.retrieval.decision import embed  # noqa: E402
+from chatbot.retrieval.fusion import measure  # noqa: E402
+from chatbot.retrieval.index import open_index  # noqa: E402
+from chatbot.retrieval.retriever import Retriever  # noqa: E402
+from chatbot.retrieval.search import Index  # noqa: E402
+from chatbot.retrieval.words import Synonyms, read_synonyms, search_stems  # noqa: E402
+from chatbot.staff.acceptance import NO_ANSWER, Outcome, figures_of, half_of, in_half, risk_coverage  # noqa: E402
 
 EMBEDDER: Embedder = MiniLM()
 SHARED = PROJECT.parent / "shared" / "data"
@@ -116,7 +116,7 @@ def _scores(scores: Sequence[float]) -> dict[str, float]:
 def pairs() -> None:
     """Print how well "the same question" is told from "the same topic": area under the ROC curve."""
     lines = (SHARED / "rqe_train.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if half_of(row["question"]) == "report"][:1500]
+    rows = [row for row in map(json.loads, lines) if half_of(row["question"]) == "report"][:600]
     faqs = list(dict.fromkeys(row["faq"] for row in rows))
     answers = {f"q/{place}": _as_answer(f"q/{place}", faq) for place, faq in enumerate(faqs)}
     index = open_index(None, answers, Synonyms(), EMBEDDER)
@@ -203,7 +203,7 @@ def scale(limit: int) -> None:
 
 def million(n: int) -> None:
     """Print how vector search grows: random directions around real ones, no words."""
-    from chatbot.search import nearest_index
+    from chatbot.retrieval.search import nearest_index
 
     chance = np.random.default_rng(0)
     centres = chance.standard_normal((2000, 384), dtype=np.float32)

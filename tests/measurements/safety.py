@@ -15,9 +15,9 @@ import yaml
 
 from chatbot.embedder import MiniLM
 from chatbot.knowledge import Clinic, read_model
-from chatbot.safety import SafetyGate, right_outcome
-from chatbot.safety_meaning import VECTORS_FILE, write_vectors
-from chatbot.safety_rules import RuleBook, load_rules
+from chatbot.safety.gate import SafetyGate, right_outcome
+from chatbot.safety.meaning import VECTORS_FILE, write_vectors
+from chatbot.safety.rules import RuleBook, load_rules
 
 ROOT = Path(__file__).resolve().parents[2] / "knowledge"
 Examples = dict[str, dict[str, list[str]]]

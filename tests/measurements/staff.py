@@ -31,13 +31,13 @@ from test_knowledge import corrupted  # noqa: E402
 
 from chatbot.bootstrap import Service, open_service, recalibrate, reload  # noqa: E402
 from chatbot.embedder import MiniLM, weights_folder  # noqa: E402
-from chatbot.import_medquad import medquad_rows, medquad_size  # noqa: E402
-from chatbot.importers import ImportReport, write_answers  # noqa: E402
-from chatbot.index import open_index  # noqa: E402
 from chatbot.knowledge import load_knowledge  # noqa: E402
-from chatbot.live import LiveService  # noqa: E402
+from chatbot.retrieval.index import open_index  # noqa: E402
+from chatbot.retrieval.words import Synonyms  # noqa: E402
 from chatbot.settings import Settings  # noqa: E402
-from chatbot.words import Synonyms  # noqa: E402
+from chatbot.staff.import_medquad import medquad_rows, medquad_size  # noqa: E402
+from chatbot.staff.importers import ImportReport, write_answers  # noqa: E402
+from chatbot.staff.live import LiveService  # noqa: E402
 
 SHIPPED = HERE.parents[2] / "knowledge"
 ASKING = 4  # patients who ask without a pause while files change
@@ -194,10 +194,10 @@ import sys, random, time
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from staff_folder import WordVectors
-from chatbot.index import open_index
+from chatbot.retrieval.index import open_index
 from chatbot.knowledge import load_knowledge
 from chatbot.shelf import AnswerShelf
-from chatbot.words import Synonyms
+from chatbot.retrieval.words import Synonyms
 root, folder, shelf = Path({root!r}), Path({folder!r}), AnswerShelf()
 print("starts", flush=True)
 index = open_index(folder, load_knowledge(root, read=shelf).answers, Synonyms(), WordVectors())

@@ -7,7 +7,7 @@ import numpy as np
 
 from chatbot.embedder import Vectors
 from chatbot.knowledge import Answer, Source
-from chatbot.words import Synonyms, words_of
+from chatbot.retrieval.words import Synonyms, words_of
 
 SYNONYMS = Synonyms.of([["BP", "blood pressure"], ["Tylenol", "acetaminophen"], ["pink eye", "conjunctivitis"]])
 

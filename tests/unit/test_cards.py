@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fakes import CHILD_FEVER, FEVER, answer
 
-from chatbot.cards import markdown_html, split_care, turn_html
+from chatbot.page.cards import markdown_html, split_care, turn_html
 from chatbot.pipeline import citation_of, vetted_sentences
 from chatbot.reply import Outcome, Reply, Sentence
 

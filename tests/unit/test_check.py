@@ -9,11 +9,11 @@ from fakes import CLINIC, SHIPPED_KNOWLEDGE
 from fakes import answer as make_answer
 from staff_folder import COUGH_FILE, FEVER_FILE, make_folder, write_answer, write_yaml
 
-from chatbot.check import survey
-from chatbot.check_facts import disagreements
-from chatbot.check_questions import Asked, Shares, asked_json, threshold_problems
-from chatbot.check_text import line_problems, number_problems, safety_problems
 from chatbot.errors import KnowledgeError
+from chatbot.staff.check import survey
+from chatbot.staff.check_facts import disagreements
+from chatbot.staff.check_questions import Asked, Shares, asked_json, threshold_problems
+from chatbot.staff.check_text import line_problems, number_problems, safety_problems
 
 pytestmark = pytest.mark.unit
 TODAY = date(2026, 11, 23)

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import pytest
 from engine_stand_in import Connection, StandIn, event, says, stand_in
 
-from chatbot.engine import Engine, Unavailable, estimate_tokens, start_writer
+from chatbot.engine.queueing import FairQueue
+from chatbot.engine.remote import RemoteServers
+from chatbot.engine.writer import Engine, Unavailable, estimate_tokens, start_writer
 from chatbot.errors import GenerationError
 from chatbot.prompting import MAX_REPLY_TOKENS
-from chatbot.queueing import FairQueue
-from chatbot.remote import RemoteServers
 from chatbot.reply import Waiting
 from chatbot.settings import EngineSettings, load_settings
 

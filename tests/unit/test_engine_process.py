@@ -11,10 +11,10 @@ import httpx
 import psutil
 import pytest
 
-from chatbot import llama_server
+from chatbot.engine import llama_server
+from chatbot.engine.llama_child import ModelSpec
+from chatbot.engine.llama_server import LlamaServer
 from chatbot.errors import GenerationError
-from chatbot.llama_child import ModelSpec
-from chatbot.llama_server import LlamaServer
 
 pytestmark = pytest.mark.unit
 
@@ -193,8 +193,8 @@ def test_a_patient_who_leaves_does_not_wait_for_the_start(tmp_path):
 PARENT = """
 import sys, time
 from pathlib import Path
-from chatbot.llama_child import ModelSpec
-from chatbot.llama_server import LlamaServer
+from chatbot.engine.llama_child import ModelSpec
+from chatbot.engine.llama_server import LlamaServer
 server = LlamaServer(ModelSpec(Path(sys.argv[1])), worker=Path(sys.argv[2]))
 server.acquire(20, lambda: False)
 print(server.pid, flush=True)

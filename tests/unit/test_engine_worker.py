@@ -7,8 +7,8 @@ from collections import namedtuple
 
 import pytest
 
-from chatbot import llama_worker
-from chatbot.llama_worker import FreeCores
+from chatbot.engine import llama_worker
+from chatbot.engine.llama_worker import FreeCores
 
 pytestmark = pytest.mark.unit
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbot.errors import SettingsError
-from chatbot.grounding import SentenceVerdict
+from chatbot.grounding.checker import SentenceVerdict
 from chatbot.knowledge import Answer
 from chatbot.prompting import ABSTENTION, Passage
 from finetune.choosing import Chooser, Scored, Unit, chosen_units, joined_item, units_of, worded

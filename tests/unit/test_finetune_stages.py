@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from chatbot.errors import HealthFaqError, SettingsError
-from chatbot.grounding import SentenceVerdict
+from chatbot.grounding.checker import SentenceVerdict
 from chatbot.prompting import ABSTENTION, Message, Passage
 from finetune import converter, filters
 from finetune.cli import app

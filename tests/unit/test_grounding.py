@@ -1,6 +1,6 @@
 import pytest
 
-from chatbot.grounding import GroundingChecker, check_sentence
+from chatbot.grounding.checker import GroundingChecker, check_sentence
 from chatbot.prompting import ABSTENTION, Passage
 
 pytestmark = pytest.mark.unit

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.quantities import Quantity, read_quantities
-from chatbot.wording import raw_words
+from chatbot.grounding.quantities import Quantity, read_quantities
+from chatbot.grounding.wording import raw_words
 
 pytestmark = pytest.mark.unit
 

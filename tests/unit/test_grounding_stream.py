@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatbot.grounding import split_stream
-from chatbot.sentence_stream import MAX_BUFFER_CHARS
+from chatbot.grounding.checker import split_stream
+from chatbot.grounding.sentence_stream import MAX_BUFFER_CHARS
 
 pytestmark = pytest.mark.unit
 

@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from chatbot.cli import app
 from chatbot.errors import SettingsError
-from chatbot.import_medlineplus import medlineplus_rows
-from chatbot.import_medquad import medquad_rows
-from chatbot.import_table import table_rows
-from chatbot.import_text import html_to_markdown, prose_to_markdown, to_markdown
-from chatbot.importers import ImportReport, answers_folder, copy_shared, shortened, slug, write_answers
 from chatbot.knowledge import load_knowledge
+from chatbot.staff.import_medlineplus import medlineplus_rows
+from chatbot.staff.import_medquad import medquad_rows
+from chatbot.staff.import_table import table_rows
+from chatbot.staff.import_text import html_to_markdown, prose_to_markdown, to_markdown
+from chatbot.staff.importers import ImportReport, answers_folder, copy_shared, shortened, slug, write_answers
 from chatbot.text import MARKDOWN
 
 pytestmark = pytest.mark.unit

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from retrieval_fakes import FEVER, HOURS, PRESSURE, SMALL, SYNONYMS, CountingEmbedder, PieceCountingEmbedder, answers
 
-from chatbot.index import open_index
-from chatbot.retrieval import Retriever
-from chatbot.store import FILE, Store, read_store
-from chatbot.words import Synonyms
+from chatbot.retrieval.index import open_index
+from chatbot.retrieval.retriever import Retriever
+from chatbot.retrieval.store import FILE, Store, read_store
+from chatbot.retrieval.words import Synonyms
 
 pytestmark = pytest.mark.unit
 
@@ -130,7 +130,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_index(tmp_path: Path):
         import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]
         from pathlib import Path
         import numpy as np
-        from chatbot.store import Ragged, Store, write_store
+        from chatbot.retrieval.store import Ragged, Store, write_store
         def state(n):
             words = Ragged.of([np.zeros(3, np.int32)] * n, np.zeros(0, np.int32))
             pieces = Ragged.of([np.full((2, 8), n % 100, np.int8)] * n, np.zeros((0, 8), np.int8))

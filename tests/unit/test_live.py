@@ -10,11 +10,11 @@ import pytest
 from staff_folder import COUGH_FILE, FEVER_FILE, WordVectors, make_folder, write_answer
 
 from chatbot.bootstrap import SOON, Service, open_service, recalibrate, reload
-from chatbot.live import LiveService
-from chatbot.remembering import Interrupted, RememberingEmbedder
-from chatbot.retrieval import Decision, Hit
-from chatbot.served import ServedOnly
+from chatbot.retrieval.remembering import Interrupted, RememberingEmbedder
+from chatbot.retrieval.retriever import Decision, Hit
+from chatbot.retrieval.served import ServedOnly
 from chatbot.settings import Settings
+from chatbot.staff.live import LiveService
 
 pytestmark = pytest.mark.unit
 WAIT_S = 30  # on a busy machine; the real times are in tests/measurements/staff.md

@@ -5,9 +5,9 @@ import sys
 import pytest
 from models_samples import LORA, gguf, write
 
-from chatbot import models
+from chatbot.engine import models
+from chatbot.engine.models import chosen_model, list_models, load_registry, model_path, read_choice, use_model
 from chatbot.errors import ModelLoadError, SettingsError
-from chatbot.models import chosen_model, list_models, load_registry, model_path, read_choice, use_model
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models_samples import LORA, MODEL, TENSORS, gguf, write
 
+from chatbot.engine.gguf_file import check_lora, check_model
 from chatbot.errors import ModelLoadError
-from chatbot.gguf_file import check_lora, check_model
 
 pytestmark = pytest.mark.unit
 

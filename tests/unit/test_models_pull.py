@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from models_samples import Hub, gguf, hub, write
 
-from chatbot import download
-from chatbot.download import Pulled, pull
+from chatbot.engine import download
+from chatbot.engine.download import Pulled, pull
+from chatbot.engine.models import ModelEntry
 from chatbot.errors import ModelLoadError, SettingsError
-from chatbot.models import ModelEntry
 
 pytestmark = pytest.mark.unit
 

@@ -6,10 +6,10 @@ from fakes import ANSWERED, FixedRetriever, ScriptedWriter, WordGate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbot.grounding import SentenceVerdict
+from chatbot.grounding.checker import SentenceVerdict
 from chatbot.pipeline import Dropped, Finished, Pipeline, Shown, Working
 from chatbot.reply import Outcome, Waiting
-from chatbot.retrieval import Decision
+from chatbot.retrieval.retriever import Decision
 
 pytestmark = pytest.mark.unit
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbot.query import leans_on_history, shorten, understand, without_lead_in
 from chatbot.reply import Turn
-from chatbot.words import Speller, Synonyms, expand_short_forms, search_stems, stem, words_of
+from chatbot.retrieval.query import leans_on_history, shorten, understand, without_lead_in
+from chatbot.retrieval.words import Speller, Synonyms, expand_short_forms, search_stems, stem, words_of
 
 pytestmark = pytest.mark.unit
 SPELLER = Speller(

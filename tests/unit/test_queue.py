@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from chatbot.queueing import FairQueue, QueueFullError
+from chatbot.engine.queueing import FairQueue, QueueFullError
 
 pytestmark = pytest.mark.unit
 

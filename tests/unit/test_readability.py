@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatbot.readability import flesch_kincaid_grade, pronunciations, read_markdown, syllables_in, words_in
+from chatbot.staff.readability import flesch_kincaid_grade, pronunciations, read_markdown, syllables_in, words_in
 
 pytestmark = pytest.mark.unit
 

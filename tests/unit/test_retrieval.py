@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from retrieval_fakes import FEVER, HOURS, PINK_EYE, PRESSURE, SMALL, SYNONYMS, TYLENOL, PieceCountingEmbedder
 
-from chatbot.acceptance import Outcome, figures_of, half_of, risk_coverage
-from chatbot.decision import Judge, Probe, Thresholds, decide_kind, thresholds_for
-from chatbot.index import open_index
 from chatbot.knowledge import AcceptanceQuestion
 from chatbot.reply import Turn
-from chatbot.retrieval import Decision, Hit, Retriever
+from chatbot.retrieval.decision import Judge, Probe, Thresholds, decide_kind, thresholds_for
+from chatbot.retrieval.index import open_index
+from chatbot.retrieval.retriever import Decision, Hit, Retriever
+from chatbot.staff.acceptance import Outcome, figures_of, half_of, risk_coverage
 
 pytestmark = pytest.mark.unit
 RETRIEVER = Retriever(open_index(None, SMALL, SYNONYMS, PieceCountingEmbedder()))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge import Clinic, read_model
 from chatbot.reply import Outcome, Turn
-from chatbot.safety import SafetyGate, Verdict, check_rules, greeting_for
-from chatbot.safety_rules import RuleBook, load_rules
+from chatbot.safety.gate import SafetyGate, Verdict, check_rules, greeting_for
+from chatbot.safety.rules import RuleBook, load_rules
 
 pytestmark = pytest.mark.unit
 KNOWLEDGE = Path(__file__).resolve().parents[2] / "knowledge"

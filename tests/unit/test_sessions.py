@@ -2,8 +2,8 @@
 
 import pytest
 
+from chatbot.page.sessions import Sessions
 from chatbot.reply import Outcome, Reply
-from chatbot.sessions import Sessions
 
 pytestmark = pytest.mark.unit
 

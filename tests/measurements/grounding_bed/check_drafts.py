@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from chatbot.grounding import MARK, check_sentence, split_stream
+from chatbot.grounding.checker import MARK, check_sentence, split_stream
 from chatbot.knowledge import load_knowledge
 from chatbot.prompting import Passage
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from chatbot.grounding.support import plain_form, vetted
 from chatbot.knowledge import Answer
-from chatbot.support import plain_form, vetted
 from chatbot.text import markdown_blocks, split_sentences
 
 WORDS: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("bed.yaml").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ import yaml
 from corrupt import Row, corrupted, is_development, true_sentences
 
 from chatbot.embedder import MiniLM
-from chatbot.grounding import GroundingChecker
+from chatbot.grounding.checker import GroundingChecker
 from chatbot.knowledge import Answer, load_knowledge
 from chatbot.prompting import Passage
 

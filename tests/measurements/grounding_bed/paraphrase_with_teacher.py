@@ -10,8 +10,8 @@ from pathlib import Path
 
 from llama_cpp import Llama
 
+from chatbot.grounding.support import is_sentence, vetted
 from chatbot.knowledge import load_knowledge
-from chatbot.support import is_sentence, vetted
 
 PROJECT = Path(__file__).resolve().parents[3]
 STYLES = (

@@ -1,0 +1,1 @@
+"""The commands of ``healthfaq`` beside those of ``cli.py``."""

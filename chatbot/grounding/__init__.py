@@ -1,0 +1,1 @@
+"""Checking generated sentences against the vetted text; begin with ``checker.py``."""

@@ -1,0 +1,1 @@
+"""The page that patients meet; begin with ``page/ui.py``."""

@@ -1,0 +1,1 @@
+"""Finding vetted answers and deciding whether one answers; begin with ``retriever.py``."""

@@ -1,0 +1,1 @@
+"""What staff work with: checking, importing and live reload of the answers."""
