@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatbot.knowledge import Answer
-from chatbot.retrieval.words import lexicon, words_of
+from chatbot.retrieval.words import fold, lexicon, words_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -40,8 +40,8 @@ def _aspects_asked(titles: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=50_000)
-def _aspects_said(text: str) -> frozenset[str]:
-    return frozenset(aspects_of(text))
+def _says(text: str, aspect: str) -> bool:
+    return _cues()[aspect].search(fold(text)) is not None
 
 
 def aspect_conflicts(question: str, answers: Sequence[Answer]) -> tuple[Floats, Floats]:
@@ -53,7 +53,7 @@ def aspect_conflicts(question: str, answers: Sequence[Answer]) -> tuple[Floats, 
     for row, answer in enumerate(answers):
         asked = _aspects_asked((answer.title, *answer.questions))
         unasked[row] = found[0] not in asked
-        unsaid[row] = unasked[row] and found[0] not in _aspects_said(answer.text)
+        unsaid[row] = unasked[row] and not _says(answer.text, found[0])
     return unasked, unsaid
 
 

@@ -38,7 +38,8 @@ FEATURES = (
     "audience_other",  # 1 when it is about a child, a pregnancy…, and the answer is for somebody else
     "audience_unasked",  # 1 when the answer is for one group only and the message names none
 )
-POOL = 40  # answers looked at closely, per way of searching
+POOL = 90  # answers looked at closely, over all ways of searching
+LEAST_EACH = 10  # of them from each way of searching, however many there are
 NEAREST = 200  # entries fetched per way of searching
 WITH_PIECES = 30  # answers whose words are compared one by one
 MAX_STEMS = 60  # words of a question that are weighed, so that they fit the bits of one number
@@ -174,13 +175,14 @@ def _pool(
             if len(found) > NEAREST:
                 found = found[np.argpartition(-scores[found], NEAREST)[:NEAREST]]
             ranked.append(words.owners[found[np.argsort(-scores[found], kind="stable")]])
+    each = max(LEAST_EACH, POOL // len(ranked))
     chosen: dict[int, None] = {}
     for entries in ranked:
         own: dict[int, None] = {}
         for entry in entries.tolist():
             if entry not in hidden and (place := int(index.owner[entry])) != hidden_answer:
                 own[place] = None
-                if len(own) == POOL:
+                if len(own) == each:
                     break
         chosen |= own
     return np.array(sorted(chosen), dtype=np.int32)

@@ -11,6 +11,7 @@ from pathlib import Path
 import Stemmer
 import yaml
 from pydantic import BaseModel, ConfigDict
+from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from chatbot.errors import Problem
@@ -195,26 +196,28 @@ class Speller:
         self._known = {word for word in known if word.isalpha()}
         self._stems = {stem(word) for word in self._known}
         self._english = english
-        self._by_shape: dict[tuple[str, int], list[str]] = {}
-        for word in sorted(self._known):
-            if len(word) >= 4:
-                self._by_shape.setdefault((sound_of(word)[:1], len(word)), []).append(word)
+        self._by_shape: dict[tuple[str, int], list[str]] = {}  # first letter and length
+        self._by_sound: dict[str, list[str]] = {}
+        for word in sorted(word for word in self._known if len(word) >= 4):
+            self._by_shape.setdefault((word[0], len(word)), []).append(word)
+            self._by_sound.setdefault(sound_of(word), []).append(word)
         self.correct = lru_cache(maxsize=4096)(self._correct)
 
     def _correct(self, word: str) -> str:
         """Return the knowledge's word, or the word itself when it is known or nothing is near enough."""
         if len(word) < 4 or not word.isalpha() or self._is_right(word):
             return word
-        best: tuple[int, int, str] | None = None
-        sound = sound_of(word)
-        for length in range(len(word) - 3, len(word) + 4):
-            for other in self._by_shape.get((sound[:1], length), ()):
-                alike = sound_of(other) == sound
-                allowed = 3 if alike and len(word) >= 6 else 2 if alike else 1
-                distance = OSA.distance(word, other, score_cutoff=allowed)
-                if distance <= allowed and (best is None or (distance, not alike, other) < best):
-                    best = (distance, not alike, other)
-        return best[2] if best else word
+        alike = self._nearest(word, self._by_sound.get(sound_of(word), ()), 3 if len(word) >= 6 else 2)
+        shapes = [self._by_shape.get((word[0], len(word) + longer), ()) for longer in (-1, 0, 1)]
+        near = self._nearest(word, [other for shape in shapes for other in shape], 1)
+        found = [one for one in (near, alike) if one is not None]
+        return min(found)[1] if found else word
+
+    @staticmethod
+    def _nearest(word: str, others: Sequence[str], most: int) -> tuple[int, str] | None:
+        """Return the distance and the nearest of the others, the first in the alphabet among equals."""
+        best = process.extractOne(word, others, scorer=OSA.distance, score_cutoff=most)
+        return None if best is None else (int(best[1]), str(best[0]))
 
     def _is_right(self, word: str) -> bool:
         if word in self._known or stem(word) in self._stems or word in lexicon().stopwords:
