@@ -15,7 +15,7 @@ from chatbot.knowledge import Answer
 from chatbot.prompting import MAX_REPLY_TOKENS, Message, render_passage
 from finetune.filters import Verdict, leak, needless, question_form, reply_verdict, tally
 from finetune.recipe import DistillRecipe
-from finetune.rows import Row
+from finetune.rows import Row, json_lines
 from finetune.scoring import Checker
 from finetune.stage import hash_text
 from finetune.teacher import Teacher, TeacherError
@@ -63,7 +63,7 @@ class Asking:
 
 def _read(path: Path) -> dict[tuple[str, str], str]:
     known = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in json_lines(path) if path.is_file() else ():
         try:
             content = json.loads(line)
             known[content["key"], content["prompt"]] = content["text"]

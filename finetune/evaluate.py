@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.gguf_model import Drafted, GgufModel
-from finetune.rows import KINDS, Row
+from finetune.rows import KINDS, Row, json_lines
 from finetune.scoring import MEASURES, Checker, Score, intervals, measured, score
 from finetune.stage import write_json
 
@@ -48,7 +48,7 @@ def drafts_of(
 
 def _read_drafts(path: Path) -> dict[str, Drafted]:
     known = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in json_lines(path) if path.is_file() else ():
         try:
             content = json.loads(line)
             known[content.pop("id")] = Drafted(**content)

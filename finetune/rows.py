@@ -70,9 +70,14 @@ def read_rows(path: Path, *, split: Split | None = None) -> list[Row]:
     return [row for row in rows if split is None or row.split == split]
 
 
+def json_lines(path: Path) -> list[str]:
+    """Return a file's lines; only a line feed ends one (a model may write any other separator inside a text)."""
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
 def _lines(path: Path) -> Iterator[str]:
     try:
-        yield from path.read_text(encoding="utf-8").splitlines()
+        yield from json_lines(path)
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: there are no examples yet; run `healthfaq finetune dataset` first") from error
 
