@@ -31,7 +31,7 @@ def drafts_of(
 ) -> list[Drafted]:
     """Return the candidate's reply to every row; those already in its file are not written again."""
     path = folder / f"drafts-{candidate.name}.jsonl"
-    known = _read_drafts(path)
+    known = read_drafts(path)
     if missing := [row for row in rows if row.id not in known]:
         model = GgufModel(candidate.path, lora=candidate.lora, threads=threads)
         try:
@@ -46,12 +46,14 @@ def drafts_of(
     return [known[row.id] for row in rows]
 
 
-def _read_drafts(path: Path) -> dict[str, Drafted]:
-    known = {}
+def read_drafts(path: Path) -> dict[str, Drafted]:
+    """Return the drafts of a file by row id, and take a line that was cut short out of it."""
+    known: dict[str, Drafted] = {}
     for line in json_lines(path) if path.is_file() else ():
         try:
             content = json.loads(line)
-            known[content.pop("id")] = Drafted(**content)
+            row_id = content.pop("id")
+            known[row_id] = Drafted(**content)
         except (ValueError, TypeError, KeyError):
             break  # the line that was being written when it was interrupted
     if path.is_file():

@@ -19,6 +19,7 @@ from chatbot.prompting import ABSTENTION, Message, Passage
 from finetune import converter, filters
 from finetune.cli import app
 from finetune.distill import Asking, distilled_rows
+from finetune.evaluate import read_drafts
 from finetune.parity import divergence, divergence_check, logit_check
 from finetune.promote import failed_gates
 from finetune.recipe import RECIPES, TeacherRecipe, load_recipe
@@ -272,6 +273,17 @@ def test_a_reply_is_scored_by_what_a_patient_would_see():
     assert found == Score(False, 3, 2, 1, 2, 1, 1.0, True, True, 8)
     assert score(UNANSWERABLE, ABSTENTION, stopped=True, checker=WordForWord()).abstained
     assert not is_abstention(f"{ABSTENTION} But rest helps you, and so does water. [1]")
+
+
+def test_an_interrupted_evaluation_keeps_every_whole_draft(tmp_path: Path):
+    whole = {"id": "r1", "text": "One.\u2028Two.", "stopped": True, "prompt_tokens": 3, "reply_tokens": 2}
+    whole |= {"prompt_seconds": 0.1, "reply_seconds": 0.2}
+    line = json.dumps(whole, ensure_ascii=False)
+    path = tmp_path / "drafts.jsonl"
+    path.write_text(f"{line}\n{line.replace('r1', 'r2')}\n{line[:30]}", encoding="utf-8")
+    assert sorted(read_drafts(path)) == ["r1", "r2"]
+    assert sorted(read_drafts(path)) == ["r1", "r2"]
+    assert read_drafts(path)["r1"].text == "One.\u2028Two."
 
 
 def test_measures_say_nothing_where_there_was_nothing_to_measure():
