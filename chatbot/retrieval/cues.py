@@ -35,11 +35,6 @@ def audiences_of(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=50_000)
-def _aspects_asked(titles: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(name for title in titles for name in aspects_of(title))
-
-
-@lru_cache(maxsize=50_000)
 def _says(text: str, aspect: str) -> bool:
     return _cues()[aspect].search(fold(text)) is not None
 
@@ -51,8 +46,8 @@ def aspect_conflicts(question: str, answers: Sequence[Answer]) -> tuple[Floats, 
     if not found or found[0] == "definition":
         return unasked, unsaid
     for row, answer in enumerate(answers):
-        asked = _aspects_asked((answer.title, *answer.questions))
-        unasked[row] = found[0] not in asked
+        asked = "\n".join((answer.title, *answer.questions))
+        unasked[row] = not _says(asked, found[0])
         unsaid[row] = unasked[row] and not _says(answer.text, found[0])
     return unasked, unsaid
 

@@ -59,7 +59,7 @@ class Retriever:
 
     def search(self, query: str, k: int = 10) -> list[Hit]:
         """Return the best answers, best first; equal scores in the order of their ids."""
-        return self._hits(self._found(self.understood(query)))[:k]
+        return self._hits(self._found(self.understood(query)), k)
 
     def decide(self, question: str, history: Sequence[Turn] = ()) -> Decision:
         """Return what this turn's evidence allows; earlier turns only say what "it" means."""
@@ -68,7 +68,7 @@ class Retriever:
         if query.earlier and not self._speaks_of(found, query.text):  # the earlier turn alone must not carry a hit
             query = self.understood(question)
             found = self._found(query)
-        hits = self._hits(found)
+        hits = self._hits(found, SHOWN_HITS)
         certainty = certainty_of(found, query, pieces=self.index.store.has_pieces)
         kind = decide_kind(certainty, self._thresholds)
         margin = float(found.logits[0] - found.logits[1]) if len(hits) > 1 else 0.0
@@ -87,7 +87,7 @@ class Retriever:
             kind=kind,
             candidates=candidates if kind != "no_answer" else (),
             passages=tuple(close[:MAX_PASSAGES]) if kind == "answered" else (),
-            hits=tuple(hits[:SHOWN_HITS]),
+            hits=tuple(hits),
             margin=margin,
             certainty=_score(certainty),
             threshold=_score(self._thresholds.answer),
@@ -114,8 +114,8 @@ class Retriever:
         said = {number for entry in range(first, last) for number in self.index.documents[entry].tolist()}
         return any(self.index.stem_numbers.get(one) in said for one in subject)
 
-    def _hits(self, found: Candidates) -> list[Hit]:
-        return [_hit(self.index, found, row) for row in range(len(found.places))]
+    def _hits(self, found: Candidates, k: int) -> list[Hit]:
+        return [_hit(self.index, found, row) for row in range(min(k, len(found.places)))]
 
 
 def _hit(index: Index, found: Candidates, row: int) -> Hit:

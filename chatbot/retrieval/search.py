@@ -38,7 +38,7 @@ class WordIndex:
     def __init__(self, documents: Sequence[Ints], owners: Ints, n_stems: int) -> None:
         """Take each document's stem numbers, and which entry each document is."""
         self.owners = owners
-        counts = np.bincount(np.concatenate([np.unique(d) for d in documents]) if documents else [], minlength=n_stems)
+        counts = _containing(documents, np.arange(len(documents)), n_stems)
         self.rarity = np.log(1 + (len(documents) - counts + 0.5) / (counts + 0.5))  # as BM25 itself weighs a stem
         self.rarest = float(np.log(1 + (len(documents) + 0.5) / 0.5))
         self._bm25: bm25s.BM25 | None = None
@@ -182,7 +182,14 @@ def _rarity(documents: Sequence[Ints], owner: Ints, n_answers: int, n_stems: int
     """Return each stem's inverse document frequency, a document being a whole answer."""
     if not documents:
         return np.zeros(n_stems, np.float32)
-    lengths = [len(document) for document in documents]
-    pairs = np.repeat(owner, lengths).astype(np.int64) * n_stems + np.concatenate(documents)
-    counts = np.bincount(np.unique(pairs) % max(n_stems, 1), minlength=n_stems)
+    counts = _containing(documents, owner, n_stems)
     return np.asarray(np.log(1 + (n_answers - counts + 0.5) / (counts + 0.5)), dtype=np.float32)
+
+
+def _containing(documents: Sequence[Ints], owner: npt.NDArray[Any], n_stems: int) -> npt.NDArray[np.int64]:
+    """Return, for each stem, how many owners have a document that says it."""
+    if not documents:
+        return np.zeros(n_stems, np.int64)
+    owners = np.repeat(owner, [len(document) for document in documents]).astype(np.int64)
+    pairs = np.unique(owners * n_stems + np.concatenate(documents))
+    return np.bincount(pairs % max(n_stems, 1), minlength=n_stems)
