@@ -80,9 +80,8 @@ class Retriever:
         elif kind == "did_you_mean":
             candidates = tuple(hit.answer_id for hit in hits[:MAX_SUGGESTED])
             kind = "did_you_mean" if len(candidates) > 1 else "no_answer"
-        close = [
-            hit.answer_id for hit, logit in zip(hits, found.logits, strict=True) if found.logits[0] - logit <= CLOSE
-        ]
+        n_close = int((found.logits[:1] - found.logits[: len(hits)] <= CLOSE).sum())
+        close = [hit.answer_id for hit in hits[:n_close]]
         return Decision(
             kind=kind,
             candidates=candidates if kind != "no_answer" else (),

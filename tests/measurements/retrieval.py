@@ -13,7 +13,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +27,7 @@ sys.path[:0] = [str(PROJECT), str(Path(__file__).parent)]
 
 from medquad import read_medquad  # noqa: E402
 
-from chatbot.embedder import Embedder, MiniLM  # noqa: E402
+from chatbot.embedder import Embedder, MiniLM, Vectors  # noqa: E402
 from chatbot.knowledge import AcceptanceQuestion, Answer, Review, load_knowledge  # noqa: E402
 from chatbot.reply import Turn  # noqa: E402
 from chatbot.retrieval.decision import embed  # noqa: E402
@@ -61,6 +61,13 @@ def acceptance(half: str) -> None:
     answered = [o for o in outcomes if o.decision.kind == "answered"]
     wrong = sum(o.is_wrong_answer for o in answered)
     print(f"answered {len(answered)} of {len(outcomes)}; wrong among all answered {wrong / max(1, len(answered)):.3f}")
+    shown = [o for o in outcomes if o.decision.hits]
+    answerable = [o.in_scope for o in shown]
+    certainty = _area([o.decision.certainty for o in shown], answerable)
+    cosine = _area([max(dict(h.parts)["meaning_asked_whole"] for h in o.decision.hits) for o in shown], answerable)
+    print(
+        f"told from questions without an answer, area under the curve: certainty {certainty:.3f}, cosine {cosine:.3f}"
+    )
     curve = risk_coverage(outcomes)
     for coverage in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0):
         at = curve[min(len(curve), max(1, round(coverage * len(curve)))) - 1]
@@ -116,7 +123,7 @@ def _scores(scores: Sequence[float]) -> dict[str, float]:
 def pairs() -> None:
     """Print how well "the same question" is told from "the same topic": area under the ROC curve."""
     lines = (SHARED / "rqe_train.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if half_of(row["question"]) == "report"][:600]
+    rows = [row for row in map(json.loads, lines) if half_of(row["question"]) == "report"][::7]
     faqs = list(dict.fromkeys(row["faq"] for row in rows))
     answers = {f"q/{place}": _as_answer(f"q/{place}", faq) for place, faq in enumerate(faqs)}
     index = open_index(None, answers, Synonyms(), EMBEDDER)
@@ -187,16 +194,30 @@ def _speed(index: Index, queries: Sequence[str]) -> str:
     )
 
 
-def scale(limit: int) -> None:
+class Filled:
+    """Embeds questions for real and fills entries with random directions: the same work to search, none to build."""
+
+    name = "filled:1"
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
+        """Return real vectors for few texts, random ones for many."""
+        if len(texts) <= 100:
+            return EMBEDDER.encode(texts)
+        vectors = np.random.default_rng(0).standard_normal((len(texts), 384), dtype=np.float32)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def scale(limit: int, *, filled: bool) -> None:
     """Print speed and memory over MedQuAD."""
+    embedder = Filled() if filled else EMBEDDER
     answers = dict(list(read_medquad(SHARED / "MedQuAD.zip").items())[: limit or None])
     queries = [answer.title for answer in list(answers.values())[:: max(1, len(answers) // 210)]][:210]
     EMBEDDER.encode(["warm"])
     start = time.perf_counter()
-    index = open_index(STATE / f"medquad-{limit}", answers, Synonyms(), EMBEDDER)
+    index = open_index(STATE / f"medquad-{limit}-{embedder.name}", answers, Synonyms(), embedder)
     print(f"{len(answers)} answers, {len(index.entries)} entries: opened in {time.perf_counter() - start:.1f} s")
     start = time.perf_counter()
-    index = open_index(STATE / f"medquad-{limit}", answers, Synonyms(), EMBEDDER)
+    index = open_index(STATE / f"medquad-{limit}-{embedder.name}", answers, Synonyms(), embedder)
     print(f"reopened in {time.perf_counter() - start:.1f} s; resident {psutil.Process().memory_info().rss >> 20} MiB")
     print("search, embedding included:", _speed(index, queries))
 
@@ -240,7 +261,7 @@ def main(arguments: Mapping[str, object]) -> None:
         case "follow-ups":
             follow_ups()
         case "scale":
-            scale(int(str(arguments["limit"])))
+            scale(int(str(arguments["limit"])), filled=bool(arguments["filled"]))
         case "million":
             million(int(str(arguments["n"])))
 
@@ -250,5 +271,6 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["acceptance", "messages", "pairs", "follow-ups", "scale", "million"])
     parser.add_argument("--half", choices=["report", "development"], default="report")
     parser.add_argument("--limit", type=int, default=0, help="answers of MedQuAD; 0: all 16,407")
+    parser.add_argument("--filled", action="store_true", help="random vectors for the entries: speed alone")
     parser.add_argument("-n", type=int, default=1_000_000)
     main(vars(parser.parse_args()))

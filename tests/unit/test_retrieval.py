@@ -74,6 +74,16 @@ def test_a_further_question_that_names_something_else_is_not_carried_by_the_earl
     assert decision.earlier_question == ""
 
 
+def test_of_many_answers_the_best_ten_are_told():
+    many = {
+        f"topic/a{n}": FEVER.model_copy(update={"id": f"topic/a{n}", "title": f"Fever number {n}"}) for n in range(30)
+    }
+    decision = Retriever(open_index(None, many, SYNONYMS, PieceCountingEmbedder())).decide(
+        "what temperature is a fever"
+    )
+    assert len(decision.hits) == 10
+
+
 def test_many_threads_get_the_same_hits():
     queries = ["what is a fever", "bp", "open on saturday", "pink eye"] * 10
     alone = [RETRIEVER.search(query) for query in queries]
