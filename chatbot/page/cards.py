@@ -93,7 +93,7 @@ def _worded(reply: Reply, number: int) -> str:
     )
     notes = f'<ul class="sources">{others}</ul>' if others else ""
     return (
-        '<section class="card worded"><p class="kind">In short, worded by software and checked against the text above'
+        '<section class="card worded"><p class="kind">Picked for your question by software, and checked against the text above'
         f"</p>{marks}{notes}</section>"
     )
 

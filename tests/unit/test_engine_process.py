@@ -207,7 +207,15 @@ time.sleep(60)
 def test_the_process_ends_with_its_parent_however_that_ends(tmp_path, how: signal.Signals):
     project = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", PARENT, str(tmp_path / "works.gguf"), str(STAND_IN)]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=project)
+    parent = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=project,
+        # A shell's background jobs ignore Ctrl+C, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     child = int(parent.stdout.readline())
     os.kill(parent.pid, how)
     parent.wait(10)
