@@ -69,8 +69,8 @@ def build_page(current: Callable[[], Pipeline], *, mode: Mode) -> gr.Blocks:
             button.click(page.chooser(place), None, outputs, **turn)
         stop.click(page.stop, None, None, queue=False, **quiet)
         clear.click(page.clear, None, outputs, queue=False, **quiet)
-        blocks.load(page.clear, None, outputs, queue=False, **quiet)
-        blocks.load(page.facts, None, [top, help_bar], queue=False, **quiet)
+        # Only what a patient cannot change: somebody who types fast may have asked before this comes back.
+        blocks.load(page.facts, None, [top, help_bar, banner], queue=False, **quiet)
         blocks.unload(page.leave)
     blocks.queue(api_open=False, max_size=1000, default_concurrency_limit=None)
     page_blocks: gr.Blocks = blocks
@@ -139,7 +139,7 @@ class _Page:
     def facts(self) -> list[str]:
         """Return the clinic's facts as they are now: its file may have changed since the program started."""
         knowledge = self._current().knowledge
-        return [_top_html(knowledge), _help_html(knowledge)]
+        return [_top_html(knowledge), _help_html(knowledge), self.banner_html()]
 
     def banner_html(self) -> str:
         """Return the notices staff owe the patient: demonstration text, no model."""

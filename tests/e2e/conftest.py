@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PROJECT = Path(__file__).resolve().parents[2]
 ARTEFACTS = PROJECT / "artefacts"
@@ -169,6 +169,9 @@ def verbatim(serve: Callable[..., Served]) -> Served:
 def guided(serve: Callable[..., Served], stand_in: StandInModel) -> Served:
     """Return a server whose model is the stand-in."""
     return serve(engine={"urls": [stand_in.url], "reply_timeout_s": 20})
+
+
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="session")

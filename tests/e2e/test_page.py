@@ -217,3 +217,11 @@ def test_what_is_not_the_page_is_refused(page, verbatim):
     headers = page.request.get(verbatim.url).headers
     assert "default-src 'self'" in headers["content-security-policy"]
     assert headers["x-frame-options"] == "DENY"
+
+
+def test_a_question_asked_before_the_page_has_settled_is_not_lost(page, verbatim):
+    page.goto(verbatim.url, wait_until="commit")
+    ask(page, FEVER)
+    expect(vetted(page).get_by_role("heading", level=2)).to_have_text("Fever in adults")
+    page.wait_for_load_state("load")
+    expect(vetted(page).get_by_role("heading", level=2)).to_have_text("Fever in adults")
