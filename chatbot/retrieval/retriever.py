@@ -16,7 +16,7 @@ from chatbot.retrieval.words import read_synonyms, search_stems, words_of
 __all__ = ["Decision", "Hit", "Retriever", "read_synonyms"]
 
 SHOWN_HITS = 10
-LEAST_SUGGESTED = 0.15  # score of the first hit; below it nothing offered has to do with "the weather tomorrow"
+LEAST_SUGGESTED = 0.10  # score of the first hit; below it what is offered has nothing to do with the question
 CLOSE = 0.7  # logits: runner-ups so close to the best are offered to the model too
 MAX_PASSAGES = 3
 FOLLOW_UP_MARGIN = 1.0  # logits between the best two, for an answer to a message that leans on an earlier one
