@@ -16,7 +16,6 @@ from chatbot.retrieval.words import read_synonyms, search_stems, words_of
 __all__ = ["Decision", "Hit", "Retriever", "read_synonyms"]
 
 SHOWN_HITS = 10
-LEAST_SUGGESTED = 0.10  # score of the first hit; below it what is offered has nothing to do with the question
 CLOSE = 0.7  # logits: runner-ups so close to the best are offered to the model too
 MAX_PASSAGES = 3
 FOLLOW_UP_MARGIN = 1.0  # logits between the best two, for an answer to a message that leans on an earlier one
@@ -80,7 +79,7 @@ class Retriever:
             candidates = (hits[0].answer_id,)
         elif kind == "did_you_mean":
             candidates = tuple(hit.answer_id for hit in hits[:MAX_SUGGESTED])
-            kind = "did_you_mean" if len(candidates) > 1 and hits[0].score >= LEAST_SUGGESTED else "no_answer"
+            kind = "did_you_mean" if len(candidates) > 1 else "no_answer"
         n_close = int((found.logits[:1] - found.logits[: len(hits)] <= CLOSE).sum())
         close = [hit.answer_id for hit in hits[:n_close]]
         return Decision(
