@@ -2,13 +2,12 @@
 
 import re
 import struct
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from loopback import Loopback, QuietHandler
 
 Shape = tuple[int, ...]
 MODEL = {"general.architecture": "llama", "tokenizer.chat_template": "{{ messages }}"}
@@ -50,7 +49,7 @@ def _value(value: Any) -> bytes:
     return struct.pack("<IIQ", 9, 5, len(value)) + struct.pack(f"<{len(value)}i", *value)
 
 
-class Hub:
+class Hub(Loopback):
     """A stand-in for the model hub: one file at any path, with ranges, that can be made to fail."""
 
     def __init__(self, content: bytes) -> None:
@@ -62,17 +61,11 @@ class Hub:
         self.asked: list[tuple[str, str | None]] = []  # path and range
         hub = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 hub.answer(self)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=lambda: self._server.serve_forever(0.01), daemon=True).start()
+        super().__init__(Handler)
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         asked = handler.headers.get("Range")
@@ -94,19 +87,6 @@ class Hub:
         for at in range(0, limit, 256):
             handler.wfile.write(rest[at : min(at + 256, limit)])
             time.sleep(self.pause_s)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@contextmanager
-def hub(content: bytes) -> Iterator[Hub]:
-    server = Hub(content)
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 def write(path: Path, content: bytes) -> Path:

@@ -56,6 +56,7 @@ class Child:
         self._answer: str = ""
         self._answered = threading.Event()
         self._complaints: deque[str] = deque(maxlen=5)
+        self.out_of_memory = False
         self.popen = subprocess.Popen(
             [sys.executable, "-P", str(worker)],
             stdin=subprocess.PIPE,
@@ -90,6 +91,9 @@ class Child:
     def _read_complaints(self) -> None:
         for line in _pipe(self.popen.stderr):
             self._complaints.append(" ".join(line.split())[:200])
+            # A thread that gets no memory ends before its first line and can tell nobody else: its client waits for
+            # ever, while older threads go on saying that all is well.
+            self.out_of_memory = self.out_of_memory or line.startswith("MemoryError")
 
     def wait_until_listening(self, deadline: float, closed: Callable[[], bool]) -> None:
         """Return when the model is loaded and its address known."""
@@ -145,19 +149,18 @@ class Child:
         self.first_mib = self.memory_mib()
 
     def memory_mib(self) -> int:
-        """Return the memory that is this process's own share, swapped pages included."""
+        """Return the memory that is this process's own share, swapped pages included; 0 once it has ended."""
         try:
-            return self._proportional_mib()
-        except psutil.AccessDenied:  # some systems tell only this much
-            with contextlib.suppress(psutil.Error):
-                return int(self._process.memory_info().rss // 2**20)
-        except psutil.Error:
-            pass
-        return 0
+            return self._held_bytes() // 2**20
+        except psutil.NoSuchProcess:
+            return 0
 
-    def _proportional_mib(self) -> int:
-        usage = self._process.memory_full_info()
-        return int((getattr(usage, "pss", 0) + getattr(usage, "swap", 0) or usage.rss) // 2**20)
+    def _held_bytes(self) -> int:
+        try:
+            usage = self._process.memory_full_info()
+        except psutil.AccessDenied:  # some systems tell only this much
+            return int(self._process.memory_info().rss)
+        return int(getattr(usage, "pss", 0) + getattr(usage, "swap", 0) or usage.rss)
 
     def kill(self) -> int:
         """End the process at once and return its exit status; negative: the signal that had killed it before."""

@@ -202,6 +202,8 @@ class LlamaServer:
                 return f"it ended with status {code}"
             if child.stopped():
                 return "it was frozen"
+            if child.out_of_memory:
+                return "it gets no more memory"
             now = time.monotonic()
             if now >= next_health or suspected:
                 health = child.health()

@@ -33,6 +33,7 @@ SOCKET_TIMEOUT_S = 10.0  # a reader slower than this loses its place: the model 
 LOOK_EVERY_S = 0.03  # how often the client's socket is asked whether anybody is still there
 COUNT_EVERY_S = 0.2
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+OUT_OF_MEMORY = 71  # exit status
 
 
 Reply = Generator[tuple[str, str | None], None, None]
@@ -296,7 +297,10 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report only what is not a lost connection."""
-        if not isinstance(sys.exc_info()[1], OSError):
+        error = sys.exc_info()[1]
+        if isinstance(error, MemoryError) or "start new thread" in str(error):
+            os._exit(OUT_OF_MEMORY)
+        if not isinstance(error, OSError):
             super().handle_error(request, client_address)
 
 

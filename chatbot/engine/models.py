@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatbot.engine.gguf_file import check_lora, check_model
 from chatbot.errors import ModelLoadError, SettingsError
+
+log = logging.getLogger(__name__)
 
 REGISTRY = Path(__file__).with_name("models.yaml")
 EMBEDDED = "embedded"
@@ -187,8 +190,8 @@ def remember(path: Path, name: str, state: Path, sha256: str = "") -> Choice:
     try:
         records = {**_read_records(state), str(path): record}
         _write_json(state / "model-hashes.json", {key: asdict(value) for key, value in records.items()})
-    except OSError:
-        pass  # only a shortcut: the next start computes it again
+    except OSError as error:
+        log.warning("%s: cannot be written (%s); the next start reads the whole model again", state, error.strerror)
     return record
 
 
@@ -196,7 +199,10 @@ def _read_records(state: Path) -> Mapping[str, Choice]:
     try:
         content = json.loads((state / "model-hashes.json").read_text(encoding="utf-8"))
         return {path: Choice(**fields) for path, fields in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        log.warning("%s: the recorded hashes cannot be read (%s); they are computed again", state, type(error).__name__)
         return {}
 
 

@@ -130,11 +130,7 @@ class Engine:
             self._servers.release(endpoint)
 
     def draft(
-        self,
-        messages: list[Message],
-        stopped: Callable[[], bool],
-        *,
-        patient: str = "",
+        self, messages: list[Message], stopped: Callable[[], bool], *, patient: str = ""
     ) -> Iterator[str | Waiting]:
         """Yield this reply's place in the queue each time it changes, then pieces of the model's text.
 
@@ -200,11 +196,7 @@ class Unavailable:
         return estimate_tokens(text)
 
     def draft(
-        self,
-        messages: list[Message],
-        stopped: Callable[[], bool],
-        *,
-        patient: str = "",
+        self, messages: list[Message], stopped: Callable[[], bool], *, patient: str = ""
     ) -> Iterator[str | Waiting]:
         """Raise the reason.
 

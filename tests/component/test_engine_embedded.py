@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from loopback import eventually
 from models_samples import LORA, gguf, write
 
 from chatbot.engine.llama_server import LlamaServer
@@ -88,15 +89,6 @@ def ask_worker(engine: Engine, path: str, body: dict[str, object] | None = None)
     headers = {"Authorization": f"Bearer {endpoint.key}"}
     method = "GET" if body is None else "POST"
     return dict(httpx.request(method, endpoint.url + path, json=body, headers=headers, timeout=30).json())
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def free_again_s(engine: Engine) -> float:

@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "unit")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests"), str(PROJECT / "tests" / "unit")]
 
 from chatbot.engine.models import EMBEDDED, model_path  # noqa: E402
 from chatbot.engine.writer import SEED, Engine, start_writer  # noqa: E402
@@ -289,7 +289,7 @@ def _guided_again(engine: Engine, prompt: list[Message]) -> str:
 
 
 def _scripted_fault(name: str, point: str, prompt: list[Message], deadline_s: float) -> None:
-    from engine_stand_in import Connection, says, stand_in
+    from engine_stand_in import Connection, StandIn, says
 
     at = {"before the prompt": 0, "in the prompt": 0, "at the first word": 1, "after 20 words": 20, "at the end": 39}[
         point
@@ -309,7 +309,7 @@ def _scripted_fault(name: str, point: str, prompt: list[Message], deadline_s: fl
         elif name == "garbage":
             connection.raw(b"data: \xff\xfe{{{ \n\n" * 50)
 
-    with stand_in(script) as server:
+    with StandIn(script) as server:
         writer = start_writer(EngineSettings(urls=(server.url,), reply_timeout_s=deadline_s), STATE)
         pieces, ended = 0, "whole"
         start = time.perf_counter()

@@ -1,12 +1,26 @@
-"""A stand-in for an OpenAI-compatible server on loopback: it says what a test scripted, and remembers who asked."""
+"""A stand-in for an OpenAI-compatible server on loopback, and an engine in front of it.
+
+It says what a test scripted, and remembers who asked.
+"""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from loopback import Loopback, QuietHandler
+
+from chatbot.engine.queueing import FairQueue
+from chatbot.engine.remote import RemoteServers
+from chatbot.engine.writer import Engine, Unavailable
+from chatbot.errors import GenerationError
+from chatbot.reply import Waiting
+
+MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Fever?"}]
 
 Script = Callable[["Connection"], None]
 
@@ -52,7 +66,7 @@ def says(*pieces: str, pause_s: float = 0.0, reason: str = "stop") -> Script:
     return script
 
 
-class StandIn:
+class StandIn(Loopback):
     """The server; ``script`` may be changed while it runs."""
 
     def __init__(self, script: Script) -> None:
@@ -62,7 +76,7 @@ class StandIn:
         self.hung_up = threading.Event()
         stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 stand_in.requests.append(body)
@@ -72,23 +86,68 @@ class StandIn:
                 except OSError:
                     stand_in.hung_up.set()
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=lambda: self._server.serve_forever(0.01), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
 
 @contextmanager
-def stand_in(script: Script) -> Iterator[StandIn]:
-    server = StandIn(script)
+def engine_for(
+    *servers: StandIn | str,
+    slots: int = 1,
+    length: int = 10,
+    deadline_s: float = 5,
+    key: str = "",
+    silence_s: float = 5,
+    per_patient: int = 0,
+    control_tokens: tuple[str, ...] = (),
+) -> Iterator[Engine]:
+    places = FairQueue(slots=1, length=length, per_patient=per_patient)
+    urls = [server if isinstance(server, str) else server.url for server in servers]
+    remote = RemoteServers(urls, key=key, slots=slots, on_capacity=places.resize)
+    engine = Engine(
+        "a model", remote, places, deadline_s=deadline_s, silence_s=silence_s, control_tokens=control_tokens
+    )
     try:
-        yield server
+        yield engine
     finally:
-        server.close()
+        engine.close()
+
+
+def never() -> bool:
+    return False
+
+
+def refusing_url() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def read(engine: Engine | Unavailable, stopped: Callable[[], bool] = never) -> tuple[str, str]:
+    """Return the draft's text, and the error it ended with."""
+    text = ""
+    try:
+        for piece in engine.draft(MESSAGES, stopped):
+            text += "" if isinstance(piece, Waiting) else piece
+    except GenerationError as error:
+        return text, str(error)
+    return text, ""
+
+
+def read_at_once(engine: Engine, count: int, meanwhile: Callable[[], None] = lambda: None) -> list[tuple[str, str]]:
+    """Return what so many patients read who ask at the same moment."""
+    results: list[tuple[str, str]] = []
+    threads = [threading.Thread(target=lambda: results.append(read(engine))) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    meanwhile()
+    for thread in threads:
+        thread.join(15)
+    return results
+
+
+def slow(connection: Connection) -> None:
+    """A script that goes on for 20 seconds."""
+    connection.status(200)
+    for _ in range(1000):
+        connection.say("word ")
+        time.sleep(0.02)

@@ -46,6 +46,9 @@ class Handler(BaseHTTPRequestHandler):
             os.kill(os.getpid(), signal.SIGSEGV)
         if wrong == "always-crashes":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if self.path == "/starve":
+            print("Exception ignored in thread started by: <function>\nMemoryError:", file=sys.stderr, flush=True)
+            time.sleep(60)
         if self.path == "/grow":
             ballast.append(bytearray(os.urandom(1024) * 1024 * 200))
         self.answer({"count": 3})

@@ -3,13 +3,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from loopback import eventually
 
 from chatbot.engine import llama_server
 from chatbot.engine.llama_child import ModelSpec
@@ -41,15 +42,6 @@ def server_that(
 
 def starts(folder: Path) -> list[str]:
     return [word for file in folder.glob("*.gguf") for word in file.read_text().split()]
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def asked(server: LlamaServer, path: str = "/count") -> int:
@@ -119,6 +111,18 @@ def test_a_process_that_does_not_answer_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr(llama_server, "MISSED_LIMIT", 1)
     with server_that("deaf", tmp_path) as server:
         assert eventually(lambda: len(starts(tmp_path)) == 2)
+        assert asked(server) == 200
+
+
+def test_a_process_that_gets_no_more_memory_is_replaced_although_it_says_that_it_is_well(tmp_path):
+    with server_that("starved", tmp_path) as server:
+        endpoint = server.acquire(20, never)
+        with pytest.raises(httpx.HTTPError):
+            httpx.post(
+                endpoint.url + "/starve", json={}, headers={"Authorization": f"Bearer {endpoint.key}"}, timeout=8
+            )
+        server.release(endpoint)
+        assert eventually(lambda: len(starts(tmp_path)) == 2, 4)
         assert asked(server) == 200
 
 

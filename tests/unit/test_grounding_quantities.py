@@ -78,8 +78,13 @@ def test_one_and_once_are_not_always_amounts():
 
 @settings(deadline=None, max_examples=60)
 @given(st.text(max_size=80))
-def test_any_text_can_be_read(text: str):
-    read_quantities(raw_words(text))
+def test_any_text_is_read_and_no_word_of_it_is_lost(text: str):
+    words = raw_words(text)
+    read = read_quantities(words)
+    kept = [part for part in read if isinstance(part, str)]
+    assert len(read) <= len(words)
+    assert set(kept) <= set(words)
+    assert len(kept) == len(words) or any(isinstance(part, Quantity) for part in read)
 
 
 @settings(deadline=None, max_examples=60)

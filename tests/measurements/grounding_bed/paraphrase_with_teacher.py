@@ -1,23 +1,42 @@
 """Ask a larger model for other wordings of vetted sentences; the result is then read and labelled by hand.
 
-python tests/measurements/grounding_bed/paraphrase_with_teacher.py MODEL.gguf OUT.jsonl --count 300
+    python tests/measurements/grounding_bed/paraphrase_with_teacher.py MODEL.gguf OUT.jsonl --count 300
+
+Goes on where OUT ends. Wordings that only repeat the sentence are left out.
 """
 
 import argparse
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from llama_cpp import Llama
-
-from chatbot.grounding.support import is_sentence, vetted
-from chatbot.knowledge import load_knowledge
+from chatbot.engine.writer import start_writer
+from chatbot.errors import GenerationError
+from chatbot.grounding.support import is_sentence, plain_form, vetted
+from chatbot.knowledge import Answer, load_knowledge
+from chatbot.prompting import Message
+from chatbot.settings import EngineSettings
 
 PROJECT = Path(__file__).resolve().parents[3]
+OF_ONE_ANSWER = 4
 STYLES = (
-    "Rewrite the sentence in other words. Keep every fact, number and 'not'. Write one sentence.",
-    "Say the same in plain, friendly words to a patient. Add nothing, leave nothing out. Write one sentence.",
-    "Rephrase the sentence: change the order of its parts or some of its words, never its meaning. One sentence.",
+    "Say the sentence in other words.",
+    "Say the sentence in plain, friendly words to a patient.",
+    "Say the sentence with its parts in another order.",
+)
+KEEP = " Keep every fact, number, 'not', 'may', 'most' and 'if'. Add nothing. Write one sentence and nothing else."
+SHOWN = (
+    ("Do not sleep with your contact lenses in.", "Take your contact lenses out before you go to sleep."),
+    (
+        "Most earaches get better in 2 to 3 days.",
+        "An earache is usually better after 2 to 3 days.",
+    ),
+    (
+        "Call the clinic if the pain comes back or you have a new rash.",
+        "If you get a new rash or the pain returns, call the clinic.",
+    ),
 )
 
 
@@ -25,32 +44,54 @@ def _place(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
+def chosen(answers: Mapping[str, Answer], count: int) -> Iterator[tuple[str, str]]:
+    """Yield (answer id, sentence) in an order that depends on the texts alone, at most a few of one answer."""
+    rows = sorted(
+        (_place(answer.id + statement.text), answer.id, statement.text)
+        for answer in answers.values()
+        for statement in vetted(answer.title, answer.text).statements
+        if 6 <= len(statement.text.split()) <= 30
+        and ". " not in statement.text
+        and not {":", "|"} & set(statement.text)
+        and is_sentence(statement.text)
+    )
+    taken: Counter[str] = Counter()
+    for _, answer_id, text in rows:
+        taken[answer_id] += 1
+        if taken[answer_id] <= OF_ONE_ANSWER and (count := count - 1) >= 0:
+            yield answer_id, text
+
+
+def messages_for(text: str, style: str) -> list[Message]:
+    """Return the request for one other wording, with three examples."""
+    messages = [{"role": "system", "content": style + KEEP}]
+    for before, after in SHOWN:
+        messages += [{"role": "user", "content": before}, {"role": "assistant", "content": after}]
+    return [*messages, {"role": "user", "content": text}]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=300)
     args = parser.parse_args()
-    rows = []
-    for answer in load_knowledge(PROJECT / "knowledge").answers.values():
-        for statement in vetted(answer.title, answer.text).statements:
-            text = statement.text
-            if 6 <= len(text.split()) <= 30 and ". " not in text and ":" not in text and is_sentence(text):
-                rows.append((_place(answer.id + text), answer.id, text))
-    chosen, taken = [], {}
-    for _, answer_id, text in sorted(rows):  # at most three of one answer
-        if taken.get(answer_id, 0) < 3:
-            taken[answer_id] = taken.get(answer_id, 0) + 1
-            chosen.append((answer_id, text))
-    model = Llama(str(args.model), n_ctx=1024, n_threads=1, verbose=False, seed=1)
-    with args.out.open("w", encoding="utf-8") as file:
-        for number, (answer_id, text) in enumerate(chosen[: args.count]):
-            style = STYLES[number % len(STYLES)]
-            messages = [{"role": "system", "content": style}, {"role": "user", "content": text}]
-            reply = model.create_chat_completion(messages, temperature=0, max_tokens=60, seed=1)
-            said = " ".join(str(reply["choices"][0]["message"]["content"]).split())
-            file.write(json.dumps({"answer": answer_id, "from": text, "text": said}, ensure_ascii=False) + "\n")
+    answers = load_knowledge(PROJECT / "knowledge").answers
+    done = len(args.out.read_text(encoding="utf-8").splitlines()) if args.out.exists() else 0
+    writer = start_writer(EngineSettings(model=args.model, threads=1, reply_timeout_s=600), state=args.out.parent)
+    with args.out.open("a", encoding="utf-8") as file:
+        for number, (answer_id, text) in enumerate(chosen(answers, args.count)):
+            if number < done:
+                continue
+            try:
+                pieces = writer.draft(messages_for(text, STYLES[number % len(STYLES)]), lambda: False)
+                said = " ".join("".join(piece for piece in pieces if isinstance(piece, str)).split())
+            except GenerationError as error:
+                said = f"({error})"
+            row = {"answer": answer_id, "from": text, "text": said, "repeats": plain_form(said) == plain_form(text)}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
+    writer.close()
 
 
 if __name__ == "__main__":
