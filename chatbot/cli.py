@@ -11,6 +11,7 @@ import typer
 
 from chatbot import __version__
 from chatbot.bootstrap import Service
+from chatbot.commands import evaluation as commands_evaluation
 from chatbot.commands import model as commands_model
 from chatbot.commands import staff as commands_staff
 from chatbot.commands.common import KnowledgeOption, SettingsOption, bar, err, opened, out, settings_for
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(commands_model.app, name="model")
 app.add_typer(commands_staff.import_app, name="import")
 app.command()(commands_staff.check)
+app.command("eval")(commands_evaluation.evaluation)
 
 BatchOption = Annotated[Path | None, typer.Option("--batch", help="Questions, one JSON object a line.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Where the replies go, one JSON object a line.")]

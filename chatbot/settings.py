@@ -50,6 +50,32 @@ class CheckSettings(Frozen):
     due_soon_days: int = Field(default=30, ge=0, description="a review that ends so soon is told")
 
 
+class EvalSettings(Frozen):
+    """When `healthfaq eval --gate` is red, beside the limits of `check`. Shares lie in [0, 1], their point estimates count."""
+
+    max_out_of_scope_answered: float = Field(default=0.05, ge=0, le=1, description="answered though nothing fits")
+    min_own_red_flags: float = Field(default=0.95, ge=0, le=1, description="own must_fire examples, rules alone")
+    min_red_flags: float = Field(default=0.9, ge=0, le=1, description="emergencies and crises set aside that are found")
+    max_false_alarms: float = Field(default=0.08, ge=0, le=1, description="near-misses set aside that fire")
+    max_other_answer: float = Field(default=0.05, ge=0, le=1, description="another wording gets another answer")
+    min_same_after_restart: float = Field(default=1.0, ge=0, le=1, description="word for word the same reply")
+    max_refused: float = Field(default=0.35, ge=0, le=1, description="generated sentences that grounding refuses")
+    max_unsupported: float = Field(
+        default=0.0, ge=0, le=1, description="shown sentences a second look finds no basis for"
+    )
+    max_first_text_ms: float = Field(default=1000, gt=0, description="median milliseconds to the first text")
+    max_swapped: int = Field(default=0, ge=0, description="answers whose texts fit each other's questions better")
+    max_phrases_gone: int = Field(
+        default=0, ge=0, description="red-flag phrases taken out since the accepted evaluation"
+    )
+    max_flags_lost: int = Field(default=0, ge=0, description="red flags found then and not now")
+    max_newly_wrong: int = Field(default=3, ge=0, description="questions that newly get a wrong answer")
+    max_watt_hours: float = Field(default=0.3, gt=0, description="watt-hours an answer, in each mode")
+    core_watts: float = Field(
+        default=10, gt=0, description="watts of a busy core with its memory, where no energy counter can be read"
+    )
+
+
 class Settings(Frozen):
     """Everything an operator may set; see the README for the file's format."""
 
@@ -62,6 +88,7 @@ class Settings(Frozen):
     staff_port: int = Field(default=7861, ge=1, le=65535)
     engine: EngineSettings = EngineSettings()
     check: CheckSettings = CheckSettings()
+    eval: EvalSettings = EvalSettings()
 
 
 def load_settings(path: Path | None) -> Settings:
