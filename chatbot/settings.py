@@ -1,7 +1,7 @@
 """Runtime settings: one YAML file, every field with its unit and a safe default."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from platformdirs import user_data_path
@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from chatbot.errors import SettingsError
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")]
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:\d+)?$")]
 
 
 class Frozen(BaseModel):
@@ -86,6 +90,12 @@ class Settings(Frozen):
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=1, le=65535)
     staff_port: int = Field(default=7861, ge=1, le=65535)
+    hosts: tuple[HostName, ...] = Field(
+        default=(), description="names the page answers to, beside localhost, this machine's name and plain addresses"
+    )
+    embed_origins: tuple[Origin, ...] = Field(
+        default=(), description="web sites that may show the page in a frame, as https://www.example.org"
+    )
     engine: EngineSettings = EngineSettings()
     check: CheckSettings = CheckSettings()
     eval: EvalSettings = EvalSettings()

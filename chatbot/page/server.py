@@ -1,33 +1,26 @@
-"""The web server around the page: one address, strict headers, nothing stored, nothing else served."""
+"""The web server around the page: one address, everything but the page closed; see ``guard.py``."""
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
 
 import anyio.to_thread
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 
 from chatbot.bootstrap import Service, open_service, recalibrate, reload
 from chatbot.errors import SettingsError
+from chatbot.page.document import rewrite_document
+from chatbot.page.guard import Guard, Rules
 from chatbot.page.ui import CSS, build_page
 from chatbot.settings import Settings
 from chatbot.staff.live import LiveService
 
 Say = Callable[[str], None]
 MAX_THREADS = 400  # a turn that waits for the model holds a thread; none may keep vetted text waiting
-REFUSED = ("upload", "file=", "proxy=", "runs", "deep_link", "component_server", "stream/", "login", "vibe")
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; "
-        "form-action 'none'; base-uri 'self'; object-src 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-}
+OWN_SCRIPTS: tuple[str, ...] = ()  # files beside this one, loaded before anything else of the page
 
 
 def serve_page(settings: Settings, *, say: Say) -> None:
@@ -65,6 +58,13 @@ def _announce(service: Service, say: Say) -> None:
         + (f"Model: {model}." if model else "No model: vetted text alone.")
     )
     say(f"The page is at http://{settings.host}:{settings.port}  (Ctrl+C ends it)")
+    for origin in settings.embed_origins:
+        say(f"To embed it in {origin}: {embed_snippet('THE-ADDRESS-OF-THIS-PAGE', service.knowledge.clinic.name)}")
+
+
+def embed_snippet(address: str, name: str) -> str:
+    """Return the one line of HTML that shows the page in a web site; it works only where ``embed_origins`` says so."""
+    return f'<iframe src="{escape(address)}" title="{escape(name)}" style="width:100%;height:45rem;border:0"></iframe>'
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -85,27 +85,30 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def build_app(service: Service | LiveService[Service]) -> FastAPI:
-    """Return the web application: the page, its headers, and a refusal for all that it does not need."""
+def build_app(service: Service | LiveService[Service]) -> Guard:
+    """Return the web application: the page behind its guard, and nothing else."""
+    settings = service.settings
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, on_startup=[_widen_thread_pool])
-
-    @app.middleware("http")
-    async def guard(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
-        path = request.url.path.removeprefix("/gradio_api").lstrip("/")
-        if path.startswith(REFUSED):
-            return Response(status_code=404, headers=HEADERS)
-        response = await follow(request)
-        response.headers.update(HEADERS)
-        return response
-
-    page = build_page(lambda: service.pipeline, mode=service.settings.mode)
+    page = build_page(lambda: service.pipeline, mode=settings.mode)
     page.max_threads = MAX_THREADS
     mounted: FastAPI = gr.mount_gradio_app(
-        app, page, path="/", server_name=service.settings.host, server_port=service.settings.port,
+        app, page, path="/", server_name=settings.host, server_port=settings.port,
         footer_links=[], run_history=False, show_error=False, max_file_size="1kb", ssr_mode=False, css=CSS,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )  # fmt: skip
-    return mounted
+    return Guard(mounted, rules=_rules(service, settings))
+
+
+def _rules(service: Service | LiveService[Service], settings: Settings) -> Rules:
+    files = {f"/{name}": (Path(__file__).with_name(name).read_bytes(), "text/javascript") for name in OWN_SCRIPTS}
+
+    def rewrite(document: str, nonce: str) -> str:
+        clinic = service.pipeline.knowledge.clinic
+        call = f"Call {clinic.phone}, or in an emergency {clinic.emergency_number}."
+        notice = f"{clinic.name}: this page needs JavaScript. {call}"
+        return rewrite_document(document, nonce=nonce, scripts=tuple(files), without_script=notice)
+
+    return Rules(frozenset(settings.hosts), settings.embed_origins, files, rewrite)
 
 
 async def _widen_thread_pool() -> None:
