@@ -1,6 +1,7 @@
 """Plugs the parts together; the only file that knows which parts are in use."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from chatbot.grounding.checker import GroundingChecker
 from chatbot.knowledge import Answer, Filler, Knowledge, filler, load_knowledge
 from chatbot.pipeline import Pipeline, Writer
 from chatbot.retrieval.index import Progress, open_index, recalibrated
-from chatbot.retrieval.remembering import RememberingEmbedder, stepwise
+from chatbot.retrieval.remembering import Interrupted, RememberingEmbedder, stepwise
 from chatbot.retrieval.retriever import Retriever, read_synonyms
 from chatbot.retrieval.served import ServedOnly
 from chatbot.retrieval.words import Synonyms
@@ -24,6 +25,7 @@ from chatbot.shelf import AnswerShelf, Stamp, folder_stamps
 
 Step = Literal["now", "soon", "whole"]
 SOON = 48  # changed answers that are embedded before the others are served; more follow in the background
+PAUSE_S = 0.005  # between two steps of setting thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Service:
     retriever: Retriever
     problems: tuple[Problem, ...]
     parts: Parts
+    read: Knowledge  # the files as they were read last; what of them can be found is in the pipeline
     n_waiting: int = 0  # answers that cannot be found yet, or by their former wording only
     is_settled: bool = True  # the index is over the very answers that are served
 
@@ -103,18 +106,16 @@ def _assemble(settings: Settings, embedder: Embedder, writer: Writer | None, pro
     index = open_index(index_folder(settings), knowledge.answers, synonyms, embedder, progress)
     checker = GroundingChecker(embedder, find_citation=True)
     parts = Parts(embedder, stepwise(embedder), shelf, gate, gate_state, gate_problems, synonyms, checker)
-    return _service(settings, knowledge, Retriever(index), writer, parts, problems)
+    retriever = Retriever(index)
+    pipeline = _pipeline(settings, knowledge, retriever, writer, parts)
+    return Service(settings, pipeline, retriever, (*problems, *gate_problems), parts, knowledge)
 
 
-def _service(
-    settings: Settings, knowledge: Knowledge, retriever: Retriever, writer: Writer | None, parts: Parts,
-    problems: list[Problem],
-) -> Service:  # fmt: skip
+def _pipeline(
+    settings: Settings, knowledge: Knowledge, retriever: Retriever, writer: Writer | None, parts: Parts
+) -> Pipeline:
     served = ServedOnly(retriever, knowledge.answers)
-    pipeline = Pipeline(
-        knowledge, parts.gate, served, parts.checker, writer, passage_tokens=settings.engine.passage_tokens
-    )
-    return Service(settings, pipeline, retriever, (*problems, *parts.gate_problems), parts)
+    return Pipeline(knowledge, parts.gate, served, parts.checker, writer, passage_tokens=settings.engine.passage_tokens)
 
 
 def _open_gate(
@@ -135,48 +136,73 @@ def reload(service: Service, step: Step = "whole", *, interrupted: Callable[[], 
     """Return a service over the knowledge files as they are now; the given one goes on working.
 
     What is broken stays as it was when it was last in order, and its problems are told. What was deleted or retired
-    is gone. The thresholds stay; see ``recalibrate``.
+    is gone. The thresholds stay, and nothing is kept on disk; see ``recalibrate``.
 
     Args:
         service: The service that this one follows; its model goes on.
-        step: "now" shows every known answer in its present wording and nothing that is gone, found as before, within a
-            fraction of a second. "soon" embeds a few of the changed answers as well. "whole" makes everything found.
+        step: "now" reads the files and shows every known answer in its present wording and nothing that is gone, found
+            as before, within a fraction of a second. The others make found what was read: "soon" the first few of the
+            changed answers, "whole" all of them. They read the files themselves when nothing read is waiting for them.
         interrupted: Asked between steps of embedding.
 
     Raises:
         KnowledgeError: The knowledge folder is gone.
         Interrupted: ``interrupted`` said so; what was embedded is not lost.
     """
-    settings, parts, old = service.settings, service.parts, service.retriever.index
-    knowledge = load_knowledge(
-        settings.knowledge, reviewed_only=settings.reviewed_only, previous=service.knowledge, read=parts.shelf
-    )
-    problems = list(knowledge.problems)
-    parts = _with_gate(settings, knowledge, _with_synonyms(settings, parts, problems))
-    found: Mapping[str, Answer] = old.answers
-    if step != "now":
-        found = knowledge.answers if step == "whole" else _findable_soon(knowledge.answers, old.answers)
-        parts.stepwise.interrupted = interrupted
-        folder = index_folder(settings) if step == "whole" else None
-        old = open_index(folder, found, parts.synonyms, parts.stepwise, previous=old, recalibrate=False)
-        old.embedder = parts.embedder  # patients' questions are never interrupted
+    if step == "now" or service.is_settled:
+        service = _read_again(service)
+    if step == "now" or service.is_settled:
+        return service
+    answers, parts, old = service.read.answers, service.parts, service.retriever.index
+    found = answers if step == "whole" else _findable_soon(answers, old.answers)
+    parts.stepwise.interrupted = interrupted
+    index = open_index(None, found, parts.synonyms, parts.stepwise, previous=old, recalibrate=False)
+    index.embedder = parts.embedder  # patients' questions are never interrupted
     if step == "whole":
         parts.stepwise.forget()
-    n_waiting = sum(found.get(id_) != answer for id_, answer in knowledge.answers.items())
-    is_settled = n_waiting == 0 and len(found) == len(knowledge.answers) and old.synonyms == parts.synonyms
-    shown = {id_: answer for id_, answer in knowledge.answers.items() if id_ in found}
-    retriever = service.retriever if step == "now" else Retriever(old)
-    new = _service(settings, replace(knowledge, answers=shown), retriever, service.pipeline.writer, parts, problems)
-    return replace(new, n_waiting=n_waiting, is_settled=is_settled)
+    return _over(service, Retriever(index))
 
 
-def recalibrate(service: Service) -> Service:
-    """Return the service with thresholds that fit its present answers; the same service when they do already."""
-    index = recalibrated(index_folder(service.settings), service.retriever.index)
-    if index is service.retriever.index:
+def _read_again(service: Service) -> Service:
+    """Return the service over what the files hold now, found as before; the very same one if they hold the same."""
+    settings = service.settings
+    knowledge = load_knowledge(
+        settings.knowledge, reviewed_only=settings.reviewed_only, previous=service.knowledge, read=service.parts.shelf
+    )
+    problems = list(knowledge.problems)
+    parts = _with_gate(settings, knowledge, _with_synonyms(settings, service.parts, problems))
+    told = (*problems, *parts.gate_problems)
+    if (knowledge, parts, told) == (service.read, service.parts, service.problems):
         return service
-    new = _service(service.settings, service.knowledge, Retriever(index), service.pipeline.writer, service.parts, [])
-    return replace(new, problems=service.problems, n_waiting=service.n_waiting, is_settled=service.is_settled)
+    return _over(replace(service, read=knowledge, parts=parts, problems=told), service.retriever)
+
+
+def _over(service: Service, retriever: Retriever) -> Service:
+    """Return the service with another index, showing the answers that it finds as the files have them now."""
+    answers, found = service.read.answers, retriever.index.answers
+    n_waiting = sum(found.get(id_) is not answer and found.get(id_) != answer for id_, answer in answers.items())
+    is_settled = not n_waiting and len(found) == len(answers) and retriever.index.synonyms == service.parts.synonyms
+    shown = replace(service.read, answers={id_: answer for id_, answer in answers.items() if id_ in found})
+    pipeline = _pipeline(service.settings, shown, retriever, service.pipeline.writer, service.parts)
+    return replace(service, pipeline=pipeline, retriever=retriever, n_waiting=n_waiting, is_settled=is_settled)
+
+
+def recalibrate(service: Service, *, interrupted: Callable[[], bool] = lambda: False) -> Service:
+    """Return the service with thresholds that fit its present answers, and keep its index for the next start.
+
+    It returns the same service when they fit already. Patients' turns go first.
+
+    Raises:
+        Interrupted: ``interrupted`` said so; the former thresholds stay.
+    """
+
+    def pause() -> None:
+        if interrupted():
+            raise Interrupted
+        time.sleep(PAUSE_S)
+
+    index = recalibrated(index_folder(service.settings), service.retriever.index, pause)
+    return service if index is service.retriever.index else _over(service, Retriever(index))
 
 
 def _findable_soon(answers: Mapping[str, Answer], found: Mapping[str, Answer]) -> dict[str, Answer]:

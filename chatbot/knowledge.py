@@ -304,7 +304,9 @@ def _is_served(answer: Answer, reviewed_only: bool, today: date) -> bool:
 def answer_files(root: Path) -> list[tuple[str, os.stat_result]]:
     """Return every answer file of the folder with its status, by name."""
     found = [file for file in files_below(root / "answers") if file[0].endswith(".md")]
-    return sorted(found, key=lambda file: Path(file[0]).parts)
+    return sorted(
+        found, key=lambda file: file[0].replace(os.sep, "\0")
+    )  # as by its parts: a folder before a longer name
 
 
 def read_answers(root: Path, fill: Filler, problems: list[Problem]) -> Iterator[Answer]:

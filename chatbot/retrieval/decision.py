@@ -8,7 +8,7 @@ the thresholds are set above them.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,8 @@ import yaml
 
 from chatbot.retrieval.fusion import FEATURES, Candidates, Embedded, fitted_content, measure
 from chatbot.retrieval.query import Query
-from chatbot.retrieval.search import Floats, Index, PieceEmbedder
+from chatbot.retrieval.search import Index, PieceEmbedder
+from chatbot.retrieval.store import Floats
 
 Kind = Literal["answered", "did_you_mean", "no_answer"]
 NOTHING = -20.0
@@ -110,14 +111,22 @@ def fitted_judge(*, pieces: bool) -> Judge:
     )
 
 
-def calibrate(index: Index, notes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the notes to keep with an index: its thresholds, and what they rest on."""
+def calibrate(index: Index, notes: Mapping[str, Any], pause: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Return the notes to keep with an index: its thresholds, and what they rest on.
+
+    It takes a second or more. ``pause`` is called every few milliseconds, to let others go first or to stop it.
+    """
     state = _state_of(index)
     if notes.get("state") == state:
         return dict(notes)
-    probes = probes_of(index)
+    probes = probes_of(index, pause)
     found = thresholds_for(probes, fitted_judge(pieces=index.store.has_pieces))
     return {"state": state, "thresholds": asdict(found), "probes": len(probes)}
+
+
+def is_calibrated(index: Index) -> bool:
+    """Say whether the index's thresholds were set on the very entries that it holds."""
+    return bool(index.store.notes.get("state") == _state_of(index))
 
 
 def thresholds_of(index: Index) -> Thresholds:
@@ -145,7 +154,7 @@ def _state_of(index: Index) -> str:
     return parts.hexdigest()[:32]
 
 
-def probes_of(index: Index) -> list[Probe]:
+def probes_of(index: Index, pause: Callable[[], None] = lambda: None) -> list[Probe]:
     """Return the index's own questions tried without themselves and without their answers, and some of no clinic."""
     probes: list[Probe] = []
     questions = [place for place, entry in enumerate(index.entries) if entry.kind == "question"]
@@ -159,9 +168,11 @@ def probes_of(index: Index) -> list[Probe]:
         is_right = len(left_out.places) > 0 and int(left_out.places[0]) == owner
         probes.append(_probe(index, left_out, query, "right" if is_right else "wrong"))
         probes.append(_probe(index, measure(index, query, meaning, hidden_answer=owner), query, "removed"))
+        pause()
     for text, meaning in zip(out_of_scope_questions(), _out_of_scope_meanings(index), strict=True):
         query = Query(text, text)
         probes.append(_probe(index, measure(index, query, meaning), query, "out_of_scope"))
+        pause()
     return probes
 
 

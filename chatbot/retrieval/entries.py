@@ -23,22 +23,23 @@ class Entry:
     kind: Kind
     text: str
     embedded: str
+    key: bytes  # a 16-byte hash of what is embedded: the address of its vector
 
-    @property
-    def key(self) -> bytes:
-        """A 16-byte hash of what is embedded: the address of its vector."""
-        return hashlib.sha256(self.embedded.encode(errors="replace")).digest()[:16]
+    @classmethod
+    def of(cls, answer: Answer, kind: Kind, text: str, embedded: str) -> "Entry":
+        """Return an entry of this answer."""
+        return cls(answer.id, kind, text, embedded, hashlib.sha256(embedded.encode(errors="replace")).digest()[:16])
 
 
 def entries_of(answer: Answer) -> tuple[Entry, ...]:
     """Return the answer's entries: title, questions, then passages in order; no asked text twice."""
-    asked = {answer.title.casefold(): Entry(answer.id, "title", answer.title, answer.title)}
+    asked = {answer.title.casefold(): Entry.of(answer, "title", answer.title, answer.title)}
     for question in answer.questions:
-        asked.setdefault(question.casefold(), Entry(answer.id, "question", question, question))
+        asked.setdefault(question.casefold(), Entry.of(answer, "question", question, question))
     passages = passages_of(answer.text)[:MAX_PASSAGES]
     return (
         *asked.values(),
-        *(Entry(answer.id, "passage", passage, f"{answer.title}: {passage}") for passage in passages),
+        *(Entry.of(answer, "passage", passage, f"{answer.title}: {passage}") for passage in passages),
     )
 
 

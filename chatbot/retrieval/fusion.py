@@ -16,7 +16,8 @@ import yaml
 from chatbot.embedder import Vectors
 from chatbot.retrieval.cues import aspect_conflicts, audience_conflicts
 from chatbot.retrieval.query import Query
-from chatbot.retrieval.search import Floats, Index, Ints
+from chatbot.retrieval.search import Index
+from chatbot.retrieval.store import Floats, Ints
 from chatbot.retrieval.words import search_stems, stem, words_of
 
 FEATURES = (

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from chatbot.embedder import Embedder, Vectors
 from chatbot.knowledge import Answer
-from chatbot.retrieval.decision import calibrate
+from chatbot.retrieval.decision import calibrate, is_calibrated
 from chatbot.retrieval.entries import Entry, entries_of
-from chatbot.retrieval.search import Index, Ints, PieceEmbedder
-from chatbot.retrieval.store import Ragged, Store, read_store, write_store
+from chatbot.retrieval.search import Index, PieceEmbedder
+from chatbot.retrieval.store import Ints, Ragged, Store, read_store, write_store
 from chatbot.retrieval.words import Synonyms, words_of
 
 __all__ = ["Index", "Progress", "open_index"]
@@ -30,14 +30,14 @@ def open_index(
     """Return the index of these answers, embedding only what is not embedded yet, and keep it in the folder.
 
     Args:
-        folder: Where the index is kept; None, or one that cannot be written, keeps it in memory alone.
+        folder: Where the index is kept; None, or one that cannot be written, leaves it in memory alone.
         answers: Every answer that may be served, by id.
         synonyms: The knowledge's own groups of words that mean the same.
         embedder: Turns texts into vectors; what another one made is made anew.
         progress: Told how many entries are embedded, of how many, while it works.
         previous: The index that this one follows; saves reading the file again.
         recalibrate: Set the thresholds anew when what they rest on has changed; otherwise the former ones stay until
-            ``recalibrated`` is called, which takes a second or more.
+            ``recalibrated`` is called.
 
     Raises:
         ModelLoadError: The embedder is needed and cannot be loaded.
@@ -53,14 +53,16 @@ def open_index(
     return index
 
 
-def recalibrated(folder: Path | None, index: Index) -> Index:
-    """Return the index with thresholds that fit its present answers, and keep it in the folder; itself if they fit."""
-    notes = calibrate(index, index.store.notes)
-    if notes == index.store.notes:
+def recalibrated(folder: Path, index: Index, pause: Callable[[], None]) -> Index:
+    """Return the index with thresholds that fit its present answers, and keep it in the folder; itself if they fit.
+
+    It is kept before the thresholds are set as well, because they can take a while (``pause`` as in ``calibrate``).
+    """
+    if is_calibrated(index):
         return index
-    index = index.noted(notes)
-    if folder is not None:
-        _keep(folder, index.store, index.embedder.name)
+    _keep(folder, index.store, index.embedder.name)
+    index = index.noted(calibrate(index, index.store.notes, pause))
+    _keep(folder, index.store, index.embedder.name)
     return index
 
 
@@ -75,7 +77,8 @@ def _keep(folder: Path, store: Store, embedder_name: str) -> None:
 def _entries(answers: Mapping[str, Answer], previous: Index | None) -> list[Entry]:
     entries: list[Entry] = []
     for id_, answer in answers.items():
-        if previous is not None and previous.answers.get(id_) == answer:
+        known = previous.answers.get(id_) if previous is not None else None
+        if previous is not None and (known is answer or known == answer):  # mostly the very same object
             place = previous.places[id_]
             entries += previous.entries[previous.spans[place] : previous.spans[place + 1]]
         else:
@@ -98,7 +101,7 @@ def _completed(
     vocabulary = {word: number for number, word in enumerate(known.vocabulary)}
     documents = [_numbered(words_of(entry.text), vocabulary) for entry in missing.values()]
     rows |= {key: len(known.keys) + place for place, key in enumerate(missing)}
-    order = [rows[key] for key in keys]
+    order = np.array([rows[key] for key in keys], dtype=np.intp)
     no_piece = pieces[0][:0] if pieces else known.pieces.flat[:0]
     if not len(known.keys):
         known = replace(known, vectors=vectors[:0], pieces=Ragged.of([], no_piece))

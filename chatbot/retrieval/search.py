@@ -1,4 +1,4 @@
-"""What is searched: the entries of all answers, by meaning (faiss) and by words (bm25s)."""
+"""What is searched: the entries of all answers, by meaning (faiss) and by words (BM25)."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -6,20 +6,18 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
-import bm25s
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from chatbot.embedder import Embedder, Vectors
 from chatbot.knowledge import Answer
+from chatbot.retrieval.bm25 import Counts, WordIndex
 from chatbot.retrieval.entries import Entry
-from chatbot.retrieval.store import Ragged, Store
+from chatbot.retrieval.store import Ints, Ragged, Store
 from chatbot.retrieval.words import Speller, Synonyms, lexicon, stem, words_of
 
 EXACT_UP_TO = 100_000  # entries; beyond, an approximate index answers in the same few milliseconds
-Ints = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
 
 
 @runtime_checkable
@@ -30,35 +28,6 @@ class PieceEmbedder(Protocol):
         self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
     ) -> tuple[Vectors, list[Vectors]]:
         """Return the texts' vectors, and each text's word pieces ``(n_pieces, dim)``, normalised."""
-
-
-class WordIndex:
-    """BM25 over one kind of entries."""
-
-    def __init__(self, documents: Sequence[Ints], owners: Ints, n_stems: int) -> None:
-        """Take each document's stem numbers, and which entry each document is."""
-        self.owners = owners
-        counts = _containing(documents, np.arange(len(documents)), n_stems)
-        self.rarity = np.log(1 + (len(documents) - counts + 0.5) / (counts + 0.5))  # as BM25 itself weighs a stem
-        self.rarest = float(np.log(1 + (len(documents) + 0.5) / 0.5))
-        self._bm25: bm25s.BM25 | None = None
-        if any(len(document) for document in documents):
-            self._bm25 = bm25s.BM25(k1=1.2, b=0.5)
-            corpus = ([document.tolist() for document in documents], {number: number for number in range(n_stems)})
-            self._bm25.index(corpus, create_empty_token=False, show_progress=False)
-
-    def share(self, stems: Sequence[int], n_unknown: int) -> Floats:
-        """Return each document's BM25 score as a share of what saying every word would get, in ``owners``' order.
-
-        Args:
-            stems: The question's stem numbers, each once.
-            n_unknown: How many further words it has that stand in no document at all.
-        """
-        if self._bm25 is None or not stems:
-            return np.zeros(len(self.owners), np.float32)
-        scores = self._bm25.get_scores_from_ids(list(stems))
-        most = float(self.rarity[list(stems)].sum()) + n_unknown * self.rarest
-        return np.asarray(scores / max(most, 1e-6), dtype=np.float32)
 
 
 class Index:
@@ -102,39 +71,43 @@ class Index:
         marks = {f"={group}": len(stems) + group for group in range(len(self.synonyms.groups))}
         self.stem_numbers: dict[str, int] = stems | marks
         self.n_stems = len(self.stem_numbers)
-        mentioned = self._mentions(to_stem, stems)
-        documents: list[Ints] = []  # each entry's stem numbers, stopwords left out, synonym marks at the end
-        for place in range(len(self.entries)):
-            own = self.store.words[place]
-            extra = [len(stems) + group for group in mentioned.get(place, ())]
-            documents.append(np.concatenate([to_stem[own[carries[own]]], np.array(extra, dtype=np.int32)]))
-        self.documents = Ragged.of(documents, np.zeros(0, np.int32))
-        self.asked = self._words_of(documents, self.is_asked)
-        self.body = self._words_of(documents, ~self.is_asked)
-        self.rarity = _rarity(documents, self.owner, len(self.ids), self.n_stems)
+        self.documents = self._documents(to_stem, carries, len(stems), *self._mentions(to_stem, stems))
+        counts = Counts.of(self.documents, self.n_stems)
+        self.asked, self.body = WordIndex(counts, self.is_asked), WordIndex(counts, ~self.is_asked)
+        self.rarity = counts.rarity(self.owner, len(self.ids))
         self.rarity[len(stems) :] = 0  # a mark stands for words that are counted themselves
         self.rarest = float(np.log(1 + (len(self.ids) + 0.5) / 0.5))
 
-    def _words_of(self, documents: Sequence[Ints], chosen: npt.NDArray[np.bool_]) -> WordIndex:
-        places = np.flatnonzero(chosen).astype(np.int32)
-        return WordIndex([documents[int(place)] for place in places], places, self.n_stems)
+    def _documents(
+        self, to_stem: Ints, carries: npt.NDArray[np.bool_], first_mark: int, marked: Ints, groups: Ints
+    ) -> Ragged[np.int32]:
+        """Return each entry's stem numbers, stopwords left out, its synonym marks at the end."""
+        words = self.store.words
+        kept = carries[words.flat]
+        ends = np.concatenate([[0], np.cumsum(kept)])[words.ends]
+        flat = np.insert(to_stem[words.flat[kept]], ends[marked + 1], groups + first_mark)
+        return Ragged(flat, ends + np.searchsorted(marked, np.arange(len(ends))))
 
-    def _mentions(self, to_stem: Ints, numbers: Mapping[str, int]) -> dict[int, list[int]]:
-        """Return the synonym groups that each entry mentions."""
-        stems = to_stem[self.store.words.flat]
-        found: dict[int, set[int]] = {}
-        for phrase, groups in self.synonyms.phrases.items():
-            if len(phrase) > len(stems) or any(part not in numbers for part in phrase):
-                continue
-            hits = np.ones(len(stems) - len(phrase) + 1, dtype=bool)
-            for offset, part in enumerate(phrase):
-                hits &= stems[offset : offset + len(hits)] == numbers[part]
-            starts = np.flatnonzero(hits)
-            places = np.searchsorted(self.store.words.ends, starts, side="right") - 1
-            within = starts + len(phrase) <= self.store.words.ends[places + 1]
-            for place in places[within].tolist():
-                found.setdefault(place, set()).update(groups)
-        return {place: sorted(groups) for place, groups in found.items()}
+    def _mentions(self, to_stem: Ints, numbers: Mapping[str, int]) -> tuple[Ints, Ints]:
+        """Return the synonym groups that entries mention, as pairs of entry and group, in order, each once."""
+        flat, ends = to_stem[self.store.words.flat], self.store.words.ends
+        phrases = {phrase: groups for phrase, groups in self.synonyms.phrases.items() if numbers.keys() >= set(phrase)}
+        begins = np.zeros(len(numbers) + 1, dtype=bool)
+        begins[[numbers[phrase[0]] for phrase in phrases]] = True
+        possible = np.flatnonzero(begins[flat])  # where any phrase can begin, by stem
+        possible = possible[np.argsort(flat[possible], kind="stable")]
+        firsts = flat[possible]
+        last = ends[np.searchsorted(ends, possible, side="right")]  # where each place's entry ends
+        found: set[tuple[int, int]] = set()
+        for phrase, groups in phrases.items():
+            chosen = slice(*np.searchsorted(firsts, [numbers[phrase[0]], numbers[phrase[0]] + 1]))
+            starts = possible[chosen][possible[chosen] + len(phrase) <= last[chosen]]
+            for offset, part in enumerate(phrase[1:], 1):
+                starts = starts[flat[starts + offset] == numbers[part]]
+            places = np.searchsorted(ends, starts, side="right") - 1
+            found.update((place, group) for place in places.tolist() for group in groups)
+        pairs = np.array(sorted(found), dtype=np.int32).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
 
     def _index_meaning(self) -> None:
         self._faiss = nearest_index(self.vectors)
@@ -176,20 +149,3 @@ def nearest_index(vectors: Vectors) -> Any:
     if n:
         index.add(np.ascontiguousarray(vectors))
     return index
-
-
-def _rarity(documents: Sequence[Ints], owner: Ints, n_answers: int, n_stems: int) -> Floats:
-    """Return each stem's inverse document frequency, a document being a whole answer."""
-    if not documents:
-        return np.zeros(n_stems, np.float32)
-    counts = _containing(documents, owner, n_stems)
-    return np.asarray(np.log(1 + (n_answers - counts + 0.5) / (counts + 0.5)), dtype=np.float32)
-
-
-def _containing(documents: Sequence[Ints], owner: npt.NDArray[Any], n_stems: int) -> npt.NDArray[np.int64]:
-    """Return, for each stem, how many owners have a document that says it."""
-    if not documents:
-        return np.zeros(n_stems, np.int64)
-    owners = np.repeat(owner, [len(document) for document in documents]).astype(np.int64)
-    pairs = np.unique(owners * n_stems + np.concatenate(documents))
-    return np.bincount(pairs % max(n_stems, 1), minlength=n_stems)

@@ -22,6 +22,8 @@ from chatbot.embedder import Vectors
 
 FORMAT = 2  # raise it whenever what is stored, or how entries are cut, changes
 FILE = "index.npz"
+Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 Number = TypeVar("Number", np.int8, np.int32)
 log = logging.getLogger(__name__)
 
@@ -45,10 +47,14 @@ class Ragged(Generic[Number]):
     def __getitem__(self, row: int) -> npt.NDArray[Number]:
         return self.flat[self.ends[row] : self.ends[row + 1]]
 
-    def taken(self, order: Sequence[int], fresh: Sequence[npt.NDArray[Number]] = ()) -> "Ragged[Number]":
+    def taken(self, order: npt.NDArray[np.intp], fresh: Sequence[npt.NDArray[Number]] = ()) -> "Ragged[Number]":
         """Return the rows in another order; numbers from ``len(self)`` on mean the fresh rows."""
-        rows = [self[row] if row < len(self) else fresh[row - len(self)] for row in order]
-        return Ragged.of(rows, self.flat[:0])
+        new = Ragged.of(fresh, self.flat[:0])
+        flat = np.concatenate([self.flat, new.flat])
+        begins = np.concatenate([self.ends[:-1], new.ends[:-1] + len(self.flat)])[order]
+        lengths = np.concatenate([np.diff(self.ends), np.diff(new.ends)])[order]
+        ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Ragged(flat[np.repeat(begins - ends[:-1], lengths) + np.arange(ends[-1])], ends)
 
     @property
     def fits(self) -> bool:

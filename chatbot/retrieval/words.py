@@ -172,6 +172,7 @@ def content_words(text: str) -> list[str]:
     return [word for word in words_of(text) if word not in stopwords]
 
 
+@lru_cache(maxsize=200_000)
 def sound_of(word: str) -> str:
     """Return a rough key of how a word sounds, so that "ibuprophen" meets "ibuprofen"."""
     key = word

@@ -7,27 +7,22 @@ a turn that has begun ends with the state it began with, and the next one gets t
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from pathlib import Path
+from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar
-
-import watchfiles
 
 from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge import Knowledge
 from chatbot.pipeline import Pipeline
 from chatbot.retrieval.remembering import Interrupted
 from chatbot.settings import Settings
-from chatbot.shelf import WATCHED, Stamp, folder_stamps
+from chatbot.shelf import folder_stamps
+from chatbot.staff.watching import LOOK_EVERY_S, watch
 
 Step = Literal["now", "soon", "whole"]
 Say = Callable[[str], None]
 SOON = 48  # changed answers; with more of them a first part is made to be found before the rest
-QUIET_MS = 60  # a file that is being written is left alone until it has been still for so long
-LONGEST_MS = 400
-LOOK_EVERY_S = 2.0  # for folders whose changes the system does not report, such as network drives
-LOOK_SHARE = 50  # and never more than a fiftieth of the time
 MAX_TOLD = 20
 log = logging.getLogger(__name__)
 
@@ -70,12 +65,17 @@ class Maker(Protocol[StateT]):
         """Return a state over the knowledge files as they are now."""
 
 
+class Calibrator(Protocol[StateT]):
+    """Sets thresholds anew; see ``bootstrap.recalibrate``."""
+
+    def __call__(self, service: StateT, *, interrupted: Callable[[], bool]) -> StateT:
+        """Return the state with thresholds that fit its answers."""
+
+
 class LiveService(Generic[StateT]):
     """A service whose ``pipeline`` is always over the newest knowledge that is in order."""
 
-    def __init__(
-        self, state: StateT, reload: Maker[StateT], recalibrate: Callable[[StateT], StateT], *, say: Say
-    ) -> None:
+    def __init__(self, state: StateT, reload: Maker[StateT], recalibrate: Calibrator[StateT], *, say: Say) -> None:
         self._state = state
         self._reload = reload
         self._recalibrate = recalibrate
@@ -117,7 +117,11 @@ class LiveService(Generic[StateT]):
         """Begin to watch the knowledge folder."""
         root = self.settings.knowledge
         seen = folder_stamps(root)  # before anything else: a file that changes from here on is noticed
-        works = {"watch": lambda: self._watch(root, seen), "reload": self._keep_up, "thresholds": self._keep_calibrated}
+        works: dict[str, Callable[[], None]] = {
+            "watch": partial(watch, root, seen, self._stop, self._dirty.set),
+            "reload": self._keep_up,
+            "thresholds": self._keep_calibrated,
+        }
         for name, work in works.items():
             thread = threading.Thread(target=work, name=f"knowledge-{name}", daemon=True)
             thread.start()
@@ -131,30 +135,6 @@ class LiveService(Generic[StateT]):
         self._changed.set()
         for thread in self._threads:
             thread.join(timeout=10)
-
-    def _watch(self, root: Path, seen: dict[str, Stamp]) -> None:
-        look_at = time.monotonic()
-        while not self._stop.is_set():
-            try:
-                identity = _identity(root)
-                for paths in _changes(root, self._stop):
-                    if any(_matters(root, path) for path in paths):
-                        self._dirty.set()
-                    elif time.monotonic() >= look_at:  # for changes that nobody reports
-                        began = time.monotonic()
-                        found = folder_stamps(root)
-                        look_at = time.monotonic() + LOOK_SHARE * (time.monotonic() - began)
-                        if found != seen:
-                            seen = found
-                            self._dirty.set()
-                    if _identity(root) != identity:
-                        break  # another folder was put in the place of this one: watch that
-            except FileNotFoundError:
-                pass  # told by the reload that follows
-            except Exception:
-                log.exception("watching %s failed; it goes on by looking again and again", root)
-            self._stop.wait(LOOK_EVERY_S)
-            self._dirty.set()
 
     def _keep_up(self) -> None:
         today = date.today()
@@ -212,13 +192,18 @@ class LiveService(Generic[StateT]):
             if self._stop.is_set() or not state.is_settled:
                 continue
             try:
-                new = self._recalibrate(state)
+                new = self._recalibrate(state, interrupted=partial(self._is_outdated, state))
+            except Interrupted:
+                continue  # the change that came between sets it off again
             except Exception:
                 log.exception("setting the thresholds failed; the former ones stay")
                 continue
             with self._lock:
                 if self._state is state:
                     self._state = new
+
+    def _is_outdated(self, state: StateT) -> bool:
+        return self._stop.is_set() or self._state is not state
 
     def _tell_changes(self, seconds: float) -> None:
         old, new = self._told.answers, self.knowledge.answers
@@ -245,31 +230,3 @@ class LiveService(Generic[StateT]):
             if problem not in self._trouble:
                 self._say(f"{problem}. Patients see the last good answers.")
         self._trouble = tuple(problems)
-
-
-def _changes(root: Path, stop: threading.Event) -> Iterator[set[str]]:
-    """Yield the paths that changed; an empty set every now and then, to look oneself."""
-    for changes in watchfiles.watch(
-        root, watch_filter=None, debounce=LONGEST_MS, step=QUIET_MS, stop_event=stop,
-        rust_timeout=int(LOOK_EVERY_S * 1000), yield_on_timeout=True, raise_interrupt=False,
-    ):  # fmt: skip
-        yield {path for _, path in changes}
-
-
-def _matters(root: Path, path: str) -> bool:
-    """Say whether a change there can change the knowledge: files of ours, and whole folders that come or go."""
-    try:
-        parts = Path(path).relative_to(root.resolve()).parts
-    except ValueError:
-        return True
-    if any(part.startswith((".", "_")) for part in parts):
-        return False
-    return path.endswith(WATCHED) or "." not in parts[-1] if parts else True
-
-
-def _identity(root: Path) -> tuple[int, int] | None:
-    try:
-        status = root.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -56,6 +56,9 @@ def test_edited_new_and_deleted_answers_are_followed(live: LiveService[Service],
     (root / "answers" / "colds" / "cough.md").unlink()
     until(lambda: "colds/cough" not in live.knowledge.answers)
     until(lambda: any("gone" in line for line in live.told))  # type: ignore[attr-defined]
+    assert set(live.knowledge.answers) == {"fever/adults", "skin/rash"}
+    reply = live.pipeline.reply("How do I get rid of a rash?")
+    assert [citation.id for citation in reply.citations][:1] == ["skin/rash"]
 
 
 def test_a_save_by_renaming_a_moved_file_and_a_copied_folder_are_followed(live: LiveService[Service], root: Path):
@@ -70,6 +73,8 @@ def test_a_save_by_renaming_a_moved_file_and_a_copied_folder_are_followed(live: 
     until(lambda: "copied/grown-ups" in live.knowledge.answers)
     shutil.rmtree(root / "answers" / "copied")
     until(lambda: "copied/grown-ups" not in live.knowledge.answers)
+    assert set(live.knowledge.answers) == {"fever/grown-ups", "colds/cough"}
+    assert "Sleep and" in live.knowledge.answers["fever/grown-ups"].text
 
 
 def test_another_folder_in_the_place_of_this_one_is_followed(live: LiveService[Service], root: Path, tmp_path: Path):
