@@ -19,7 +19,8 @@ from chatbot.embedder import Embedder, Vectors
 from chatbot.grounding.clauses import Reading, read
 from chatbot.grounding.rewording import active_forms, joined_parts, put_together
 from chatbot.grounding.sentence_stream import split_stream as split_stream
-from chatbot.grounding.support import Statement, Vetted, is_sentence, objections, plain_form, vetted
+from chatbot.grounding.statements import Statement, Vetted, is_sentence, plain_form, vetted
+from chatbot.grounding.support import objections
 from chatbot.grounding.wording import raw_words, wording
 from chatbot.prompting import ABSTENTION, Passage
 from chatbot.text import split_sentences

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from chatbot.grounding.clauses import read
-from chatbot.grounding.support import is_sentence
+from chatbot.grounding.statements import is_sentence
 from chatbot.grounding.wording import wording
 
 _PASSIVE = re.compile(

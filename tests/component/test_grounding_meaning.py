@@ -6,7 +6,7 @@ import pytest
 
 from chatbot.embedder import MiniLM
 from chatbot.grounding.checker import GroundingChecker
-from chatbot.grounding.support import plain_form, vetted
+from chatbot.grounding.statements import plain_form, vetted
 from chatbot.knowledge import load_knowledge
 from chatbot.prompting import Passage
 

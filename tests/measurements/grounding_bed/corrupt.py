@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from chatbot.grounding.support import plain_form, vetted
+from chatbot.grounding.statements import plain_form, vetted
 from chatbot.knowledge import Answer
 from chatbot.text import markdown_blocks, split_sentences
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chatbot.engine.writer import start_writer
 from chatbot.errors import GenerationError
-from chatbot.grounding.support import is_sentence, plain_form, vetted
+from chatbot.grounding.statements import is_sentence, plain_form, vetted
 from chatbot.knowledge import Answer, load_knowledge
 from chatbot.prompting import Message
 from chatbot.settings import EngineSettings
