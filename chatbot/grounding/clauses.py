@@ -76,6 +76,7 @@ class Reading:
     hedges: tuple[Hedge, ...]
     has_avoid: bool
     begins_with_pronoun: bool
+    points_back: bool  # at something named before: it, one, them
     has_verb: bool
     in_sequence: bool  # says that one step follows another
 
@@ -131,7 +132,7 @@ class _Reader:
                 self._add(str(part), f"quantity:{part}", part)
             else:
                 self._take(part, place)
-        words = [part for part in self.parts if isinstance(part, str)]
+        known, words = self.known, [part for part in self.parts if isinstance(part, str)]
         self._mark_empty_conditions()
         return Reading(
             terms=tuple(self.terms),
@@ -140,6 +141,7 @@ class _Reader:
             has_avoid=any(word in ("avoid", "avoids", "avoiding") for word in words),
             begins_with_pronoun=bool(words)
             and words[0] in ("it", "they", "this", "these", "those", "that", "he", "she"),
+            points_back=any(word in known.pointers for word in words) or self._ends_with_one(),
             has_verb=self._has_verb(words),
             in_sequence=any(self._is_step(place) for place in range(len(self.parts))),
         )
@@ -164,7 +166,11 @@ class _Reader:
             self._join(word, place)
         elif (condition := known.conditions.get(word)) and not self._is_after_amount(place):
             self._condition(condition, word, place)
-        elif word in known.reasons:
+        elif word == "so" and self._at(place - 1) == "," and self._at(place + 1) != "that":
+            self.clause += 1  # what follows from the clause before stands on its own
+            self.state = _State(sentence=state.sentence, bracketed=state.bracketed)
+            self._open(",")
+        elif word in known.reasons or (word == "since" and self._at(place - 1) == ","):
             self.groups += 1
             self._govern(self.groups, "because")
             self._open(word)
@@ -267,16 +273,17 @@ class _Reader:
 
     def _condition(self, condition: str, word: str, place: int) -> None:
         self.groups += 1
-        fronted = self._at_sentence_start(place)
+        at_start = self._at_sentence_start(place)
         self._govern(self.groups, "if" if condition == "when" else condition)
-        self.state.fronted = fronted
-        if fronted:
+        if at_start:
+            self.state.fronted = True
             self.fronted_ends = self._end_of_fronted(place)
         self._open(word)
 
     def _govern(self, group: int, condition: str) -> None:
         state = self.state
         self.state = _State(sentence=state.sentence, group=group, condition=condition, bracketed=state.bracketed)
+        self.state.fronted = state.fronted and state.group >= 0  # "If it began after a fall, call us"
         self.state.at_clause_start = False
 
     def _join(self, word: str, place: int) -> None:
@@ -302,6 +309,7 @@ class _Reader:
             group, condition = (state.group, state.condition) if inside else (-1, "")
             self.clause += not inside
             self.state = _State(sentence=state.sentence, group=group, condition=condition)
+            self.state.fronted = state.fronted and group >= 0
         else:
             self._continue(word, place)
         self._open(word)
@@ -327,22 +335,21 @@ class _Reader:
             self.state = _State(
                 sentence=state.sentence, group=state.group, condition=state.condition, bracketed=state.bracketed
             )
+            self.state.fronted = state.fronted and state.group >= 0
             self.state.at_clause_start = False
 
     def _end_of_fronted(self, place: int) -> int:
         """Return the place of the comma after which the main clause begins, for "If …, …"."""
-        commas = []
-        for index in range(place + 1, len(self.parts)):
-            if self.parts[index] in _STOPS:
-                break
-            if self.parts[index] == ",":
-                commas.append(index)
-        for comma in commas:
-            following = self._at(comma + 1)
-            starts = following in self.known.imperatives | set(_SUBJECTS) | {"do", "please", "avoid", "never", "then"}
-            if starts and not self._is_noun_here(comma + 1):
-                return comma
-        return commas[-1] if commas else -1
+        end = next((n for n in range(place + 1, len(self.parts)) if self.parts[n] in _STOPS), len(self.parts))
+        commas = [n for n in range(place + 1, end) if self.parts[n] == ","]
+        starts = [comma for comma in commas if self._begins_main_clause(comma + 1)]
+        return starts[-1] if starts else commas[-1] if commas else -1
+
+    def _begins_main_clause(self, place: int) -> bool:
+        first = self._at(place)
+        known = first in self.known.imperatives | set(_SUBJECTS) | {"do", "please", "avoid", "never", "then"}
+        listed = self._at(place + 1) in (",", "or", "and")  # "hard to breathe, swallow, or speak"
+        return known and not listed and not self._is_noun_here(place)
 
     def _open(self, word: str, *, narrows: bool = False) -> None:
         state = self.state
@@ -360,6 +367,9 @@ class _Reader:
         while before >= 0 and self.parts[before] in ("and", "but", "also", "@only", "only", "so", "then", "@evenif"):
             before -= 1
         return before < 0 or self.parts[before] in _STOPS
+
+    def _ends_with_one(self) -> bool:
+        return any(self._at(place) == "one" and self._at(place + 1) in _STOPS for place in range(len(self.parts)))
 
     def _is_step(self, place: int) -> bool:
         """Say whether a word puts steps in order: "then", or "first" where a clause begins, not "the first sign"."""

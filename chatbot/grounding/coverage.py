@@ -35,12 +35,28 @@ def _pieces_covered(laid: Overlay) -> Iterator[str]:
             lost += [laid.support.terms[place].word for place in places if place not in laid.used]
     if lost:
         yield f"meaning: leaves out {', '.join(lost[:4])}"
+    if laid.from_context and not _names_what_is_meant(laid) and (matched < total or _alone(laid)):
+        words = ", ".join(term.word for term in laid.from_context)
+        yield f"word: {words} stands in the heading only"
+
+
+def _alone(laid: Overlay) -> bool:
+    """Say whether a piece of the claim has nothing but words of the title."""
     alone = {term.segment for term in laid.from_context} - {term.segment for term, _ in laid.pairs}
     if not laid.by_context:  # "For a sunburn, …" may name what the title names
         alone.discard(min(term.segment for term in laid.claim.terms))
-    if laid.from_context and (matched < total or alone):
-        words = ", ".join(term.word for term in laid.from_context)
-        yield f"word: {words} stands in the heading only"
+    return bool(alone)
+
+
+def _names_what_is_meant(laid: Overlay) -> bool:
+    """Say whether the claim has the title's word where the statement only points back: it, "the illness"."""
+    taken_up = {laid.support.terms[place].segment for place in laid.used}
+    lost = {
+        term.key for place, term in enumerate(laid.support.terms) if term.segment in taken_up and place not in laid.used
+    }
+    lost -= {term.key for term in laid.from_context}
+    points_back = laid.support.points_back or bool(lost)
+    return points_back and lost <= wording().general and not laid.by_context
 
 
 def _sentences_covered(laid: Overlay) -> Iterator[str]:

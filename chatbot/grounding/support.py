@@ -8,6 +8,7 @@ from chatbot.grounding.alignment import Overlay, lay_over
 from chatbot.grounding.clauses import Hedge, Reading, Term
 from chatbot.grounding.coverage import losses
 from chatbot.grounding.statements import Statement
+from chatbot.grounding.wording import wording
 
 
 def objections(claim: Reading, statement: Statement) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ def _same_pieces(laid: Overlay) -> Iterator[str]:
             if one.item and other.item and one.item != other.item and not joined:
                 yield "condition: mixes two list items"
             continue
-        if next_place <= place and _phrases_swapped(term, one, following, other):
+        if next_place <= place and (_phrases_swapped(term, one, following, other) or _keeps_its_sides(laid, term)):
             continue
         if next_place <= place:
             yield f"order: {term.word} and {following.word} are the other way round in the passage"
@@ -71,6 +72,26 @@ def _same_pieces(laid: Overlay) -> Iterator[str]:
     grouped = {laid.support.terms[place].sentence for _, place in laid.pairs}
     if len(grouped) > 1 and any(term.group >= 0 for term in laid.claim.terms):
         yield "order: its condition and its statement come from different sentences"
+
+
+def _keeps_its_sides(laid: Overlay, term: Term) -> bool:
+    """Say whether the words of this piece stand before and behind the same verb as in the statement.
+
+    Who does what to whom is told by the sides of the verb and by prepositions; within one side the order says little.
+    """
+    here = [(one, place) for one, place in laid.pairs if one.segment == term.segment]
+    verbs = [(one, place) for one, place in here if one.word in wording().actions]
+    if len({laid.support.terms[place].segment for _, place in here}) > 1 or any(one.quantity for one, _ in here):
+        return False
+    if any(one.preposition != laid.support.terms[place].preposition for one, place in here):
+        return False
+    order = {id(one): number for number, (one, _) in enumerate(here)}
+    return all(
+        (order[id(one)] < order[id(verb)]) == (place < verb_place)
+        for verb, verb_place in verbs
+        for one, place in here
+        if one is not verb
+    )
 
 
 def _same_joins(laid: Overlay) -> Iterator[str]:

@@ -71,6 +71,11 @@ class Wording:
         return frozenset(stem(word) for word in [*self.data["finite_verbs"].split(), *self.imperatives])
 
     @cached_property
+    def actions(self) -> frozenset[str]:
+        """Words that may be the verb of a sentence."""
+        return frozenset([*self.data["finite_verbs"].split(), *self.imperatives])
+
+    @cached_property
     def ambiguous(self) -> frozenset[str]:
         """Instruction words that may be a noun or an adjective as well."""
         return frozenset(self.data["ambiguous"])
@@ -79,6 +84,16 @@ class Wording:
     def prepositions(self) -> frozenset[str]:
         """Words that begin a phrase which may stand in another place of its clause."""
         return frozenset(self.data["prepositions"])
+
+    @cached_property
+    def pointers(self) -> frozenset[str]:
+        """Words that point back at something named before."""
+        return frozenset(self.data["pointers"].split())
+
+    @cached_property
+    def general(self) -> frozenset[str]:
+        """What nouns are compared by that point back at what the passage is about: "the illness"."""
+        return frozenset(self.key(word) for word in self.data["general"].split())
 
     @cached_property
     def sequence(self) -> frozenset[str]:

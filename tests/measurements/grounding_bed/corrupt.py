@@ -186,26 +186,7 @@ def lost_negation(sentence: str, answer: Answer, chance: random.Random) -> Itera
 def gained_negation(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
     if match := re.search(r"\b(is|are|can|should|will|may|must)\b(?! not)", sentence):
         yield _replaced(sentence, match, f"{match.group(1)} not")
-    first = sentence.split()[0]
-    if first in (
-        "Take",
-        "Use",
-        "Drink",
-        "Eat",
-        "Wash",
-        "Keep",
-        "Put",
-        "Ask",
-        "Tell",
-        "Call",
-        "Follow",
-        "Wear",
-        "Give",
-        "Rest",
-        "Check",
-        "Hold",
-        "Stay",
-    ):
+    if sentence.split()[0] in WORDS["instructions"]:
         yield f"{chance.choice(['Do not', 'Never', 'Avoid'])} {sentence[0].lower()}{sentence[1:]}"
     if match := re.search(
         r"\b(help|helps|cause|causes|spread|need|lower|lowers|protect|protects|work|works|last|lasts)\b", sentence
@@ -241,28 +222,8 @@ def lost_hedge(sentence: str, answer: Answer, chance: random.Random) -> Iterator
 
 
 def softened(sentence: str, answer: Answer, chance: random.Random) -> Iterator[str]:
-    first = sentence.split()[0]
     low = sentence[0].lower() + sentence[1:]
-    if first in (
-        "Take",
-        "Use",
-        "Drink",
-        "Eat",
-        "Wash",
-        "Keep",
-        "Put",
-        "Ask",
-        "Tell",
-        "Call",
-        "Follow",
-        "Wear",
-        "Give",
-        "Check",
-        "Hold",
-        "Stay",
-        "Get",
-        "See",
-    ):
+    if sentence.split()[0] in WORDS["instructions"]:
         yield f"You {chance.choice(['may', 'can', 'must', 'could'])} {low}"
         yield f"{chance.choice(['Always', 'Only'])} {low}"
     if sentence.startswith("Do not "):
