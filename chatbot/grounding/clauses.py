@@ -13,6 +13,7 @@ from chatbot.grounding.wording import Wording, raw_words, stem, wording
 
 _STOPS = (".", "!", "?", ";")
 JOINS = ("and", "or", "nor", "but", ",", "(", ")", ":", "then")
+_WHOLE_CLAUSES = ("most", "many", "some")  # after ", and" they begin a clause
 _SUBJECTS = ("you", "it", "they", "we", "he", "she", "i", "your", "this", "these", "there")
 
 
@@ -331,6 +332,9 @@ class _Reader:
         new_instruction = new_instruction and not state.denied_list
         if new_instruction and self._at(place + 1) != "or":
             self.state = _State(sentence=state.sentence, instruction=True, modality="should", bracketed=state.bracketed)
+        elif word == "," and skip == 2 and state.group < 0 and following in _WHOLE_CLAUSES:
+            self.clause += 1  # "…, and most people get better": a clause of its own
+            self.state = _State(sentence=state.sentence, bracketed=state.bracketed)
         elif following in _SUBJECTS and word != "(":
             self.state = _State(
                 sentence=state.sentence, group=state.group, condition=state.condition, bracketed=state.bracketed

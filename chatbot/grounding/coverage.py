@@ -116,6 +116,9 @@ def _conditions_kept(laid: Overlay) -> Iterator[str]:
             items = {terms[place].item for place in laid.used}
             if terms[members[0]].item and terms[members[0]].item not in items and items - {0}:
                 continue  # belongs to another item of the list
+            only_points_back = all(terms[place].key == "one" for place in members)
+            if only_points_back and any(term.condition == terms[members[0]].condition for term in laid.from_context):
+                continue  # "if you have one", with what the title names in its place
             if not laid.support.segments[terms[members[0]].segment].bracketed:
                 yield f"condition: leaves out {terms[members[0]].condition} {terms[members[0]].word}"
             continue
@@ -167,6 +170,8 @@ def _restrictions_kept(laid: Overlay) -> Iterator[str]:
     for number, segment in enumerate(laid.support.segments):
         members = laid.places_of(segment=number)
         if not segment.narrows or not members or any(place in laid.used for place in members):
+            continue
+        if not any(terms[place].clause == segment.clause for place in laid.used):
             continue
         head = members[0] - 1
         same_sentence = [place for place in laid.used if terms[place].sentence == segment.sentence]

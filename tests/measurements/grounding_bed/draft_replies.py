@@ -88,7 +88,9 @@ def main() -> None:
     args = parser.parse_args()
     before = args.out.read_text(encoding="utf-8").splitlines() if args.out.exists() else []
     done = {json.loads(line)["question"] for line in before}
-    settings = Settings(state=args.state, engine=EngineSettings(model=args.model, reply_timeout_s=600))
+    settings = Settings(
+        state=args.state, engine=EngineSettings(model=args.model, reply_timeout_s=600, start_timeout_s=300)
+    )
     service = open_service(settings, with_model=True)
     assert service.pipeline.writer is not None
     recording = Recording(service.pipeline.writer)
