@@ -35,7 +35,7 @@ FIXED_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Permissions-Policy": (
-        "camera=(), microphone=(), geolocation=(), payment=(), usb=(), midi=(), serial=(), hid=(), bluetooth=(), "
+        "camera=(), microphone=(), geolocation=(), payment=(), usb=(), midi=(), serial=(), hid=(), "
         "display-capture=(), browsing-topics=()"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -20,7 +20,7 @@ from chatbot.staff.live import LiveService
 
 Say = Callable[[str], None]
 MAX_THREADS = 400  # a turn that waits for the model holds a thread; none may keep vetted text waiting
-OWN_SCRIPTS: tuple[str, ...] = ()  # files beside this one, loaded before anything else of the page
+OWN_SCRIPTS = ("connection.js",)  # files beside this one, loaded before anything else of the page
 
 
 def serve_page(settings: Settings, *, say: Say) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from chatbot.reply import Reply, Turn
 
 MAX_TURNS_REMEMBERED = 50
+LEFT_S = 120.0  # a phone that changes networks, or a server's router that restarts, is back by then
 
 
 class Conversation:
@@ -92,6 +93,24 @@ class Sessions:
             conversation = self._conversations.pop(session_id, None)
         if conversation is not None:
             conversation.forget()
+
+    def leave(self, session_id: str, *, grace_s: float = LEFT_S) -> None:
+        """Stop what is being written for a tab that is gone, and forget it unless it asks again before long."""
+        with self._lock:
+            conversation = self._conversations.get(session_id)
+        if conversation is None:
+            return
+        conversation.stop()
+        timer = threading.Timer(grace_s, self._forget_left, (session_id, conversation.last_used_s))
+        timer.daemon = True
+        timer.start()
+
+    def _forget_left(self, session_id: str, last_used_s: float) -> None:
+        with self._lock:
+            conversation = self._conversations.get(session_id)
+            if conversation is None or conversation.last_used_s != last_used_s:
+                return  # it came back: only its connection had been away
+        self.forget(session_id)
 
     def __len__(self) -> int:
         return len(self._conversations)

@@ -133,8 +133,8 @@ class _Page:
         return ["", "", "", "", gr.update(interactive=False), "", self.banner_html(), *examples, *choices]
 
     def leave(self, request: gr.Request) -> None:
-        """Forget the conversation of a tab that was closed, and free the model."""
-        self._sessions.forget(str(request.session_hash))
+        """Free the model of a tab that is gone, and soon forget its conversation."""
+        self._sessions.leave(str(request.session_hash))
 
     def facts(self) -> list[str]:
         """Return the clinic's facts as they are now: its file may have changed since the program started."""
@@ -218,7 +218,8 @@ def choices_of(reply: Reply, knowledge: Knowledge) -> tuple[str, ...]:
 def _top_html(knowledge: Knowledge) -> str:
     clinic, texts = knowledge.clinic, knowledge.texts
     return (
-        f'<header><h1>{escape(clinic.name)}</h1><p class="notice">{escape(texts.software_notice)}</p>'
+        '<header data-connection-lost="The connection was lost. What you typed is still here." data-try-again="Try again">'
+        f'<h1>{escape(clinic.name)}</h1><p class="notice">{escape(texts.software_notice)}</p>'
         f'<p class="notice">{escape(clinic.welcome)}</p></header>'
     )
 

@@ -119,9 +119,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     started: list[Served] = []
     state = tmp_path_factory.mktemp("state")  # shared, so that the index is built once
 
-    def start(*, arguments: tuple[str, ...] = (), **settings: object) -> Served:
+    def start(*, arguments: tuple[str, ...] = (), port: int | None = None, **settings: object) -> Served:
         folder = tmp_path_factory.mktemp("serve")
-        port = free_port()
+        port = port or free_port()
         chosen = {"knowledge": str(PROJECT / "knowledge"), "state": str(state), "port": port, **settings}
         (folder / "settings.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
         command = [sys.executable, "-m", "chatbot", "serve", "--settings", str(folder / "settings.yaml"), *arguments]

@@ -1,5 +1,7 @@
 """Conversations of open tabs: kept apart, stopped, forgotten."""
 
+import time
+
 import pytest
 
 from chatbot.page.sessions import Sessions
@@ -48,3 +50,19 @@ def test_idle_tabs_are_forgotten():
     now[0] = 11
     sessions.get("b")
     assert len(sessions) == 1
+
+
+def test_a_tab_that_is_gone_is_stopped_at_once_and_forgotten_unless_it_comes_back():
+    clock = iter(range(100))
+    sessions = Sessions(now_s=lambda: float(next(clock)))
+    gone, back = sessions.get("gone"), sessions.get("back")
+    writing, _ = gone.begin_turn()
+    sessions.leave("gone", grace_s=0.05)
+    sessions.leave("back", grace_s=0.05)
+    assert writing.is_set()
+    assert sessions.get("back") is back
+    deadline = time.monotonic() + 5
+    while len(sessions) > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sessions.get("back") is back
+    assert sessions.get("gone") is not gone
