@@ -1,5 +1,6 @@
 """A sentence laid over a vetted statement: which word of the one stands for which word of the other."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class Overlay:
     foreign: tuple[str, ...]  # why words of the claim have no counterpart
     from_context: tuple[Term, ...]  # words of the claim that stand in the title or heading only
     in_order: bool  # the statement is one of steps that follow each other
-    by_context: bool  # words of the title are read as the title means them
+    titled: frozenset[str]  # words that are read as the title means them, although the statement has them too
 
     @property
     def used(self) -> frozenset[int]:
@@ -41,10 +42,10 @@ class Overlay:
         ]
 
 
-def lay_over(claim: Reading, statement: Statement, *, by_context: bool = False) -> Overlay:
+def lay_over(claim: Reading, statement: Statement, *, titled: frozenset[str] = frozenset()) -> Overlay:
     """Return the claim's words with their counterparts in the statement, so that the two run alike."""
     support = read(statement.text)
-    candidates = [_candidates(term, support, statement.context if by_context else frozenset()) for term in claim.terms]
+    candidates = [_candidates(term, support, titled) for term in claim.terms]
     foreign, from_context = _foreign(claim, support, candidates, statement.context)
     kept = [(term, places) for term, places in zip(claim.terms, candidates, strict=True) if places]
     pairs: list[Pair] = []
@@ -52,11 +53,18 @@ def lay_over(claim: Reading, statement: Statement, *, by_context: bool = False) 
         pairs = list(zip([term for term, _ in kept], _align(kept, support), strict=True))
         pairs = _spread(pairs, {id(term): places for term, places in kept})
     in_order = statement.in_order or support.in_sequence
-    return Overlay(claim, support, tuple(pairs), tuple(foreign), tuple(from_context), in_order, by_context)
+    return Overlay(claim, support, tuple(pairs), tuple(foreign), tuple(from_context), in_order, titled)
 
 
-def _candidates(term: Term, support: Reading, context: frozenset[str]) -> list[int]:
-    if term.quantity is None and not term.is_audience and term.key in context:
+def strays(laid: Overlay) -> frozenset[str]:
+    """Return words whose counterpart stands in another clause than those of most words."""
+    clauses = Counter(laid.support.terms[place].clause for _, place in laid.pairs)
+    main = max(clauses, key=lambda clause: clauses[clause], default=0)
+    return frozenset(term.key for term, place in laid.pairs if laid.support.terms[place].clause != main)
+
+
+def _candidates(term: Term, support: Reading, titled: frozenset[str]) -> list[int]:
+    if term.quantity is None and not term.is_audience and term.key in titled:
         return []
     places: list[int] = []
     for place, other in enumerate(support.terms):

@@ -116,11 +116,11 @@ def _check_against(text: str, passage: Passage, similarity: Similarity | None) -
         return SentenceVerdict(False, text, passage.answer_id, ("sentence: is not a whole one",))
     if reason := _soothes(text, known):
         return SentenceVerdict(False, text, passage.answer_id, (reason,))
-    if read(text).begins_with_pronoun:
-        return SentenceVerdict(False, text, passage.answer_id, ("meaning: does not say what it speaks of",))
     carried_by, reasons = _carriers(text, known)
     if not carried_by:
         return SentenceVerdict(False, text, passage.answer_id, reasons)
+    if read(text).begins_with_pronoun and not read(carried_by[0].text).begins_with_pronoun:
+        return SentenceVerdict(False, text, passage.answer_id, ("meaning: does not say what it speaks of",))
     support = " ".join(statement.text for statement in carried_by)
     if similarity is not None and (cosine := similarity(text, support)) < MIN_SIMILARITY:
         return SentenceVerdict(False, text, passage.answer_id, (f"meaning: only {cosine:.2f} like the passage",))

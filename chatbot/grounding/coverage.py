@@ -43,7 +43,7 @@ def _pieces_covered(laid: Overlay) -> Iterator[str]:
 def _alone(laid: Overlay) -> bool:
     """Say whether a piece of the claim has nothing but words of the title."""
     alone = {term.segment for term in laid.from_context} - {term.segment for term, _ in laid.pairs}
-    if not laid.by_context:  # "For a sunburn, …" may name what the title names
+    if not laid.titled:  # "For a sunburn, …" may name what the title names
         alone.discard(min(term.segment for term in laid.claim.terms))
     return bool(alone)
 
@@ -56,7 +56,7 @@ def _names_what_is_meant(laid: Overlay) -> bool:
     }
     lost -= {term.key for term in laid.from_context}
     points_back = laid.support.points_back or bool(lost)
-    return points_back and lost <= wording().general and not laid.by_context
+    return points_back and lost <= wording().general and not laid.titled
 
 
 def _sentences_covered(laid: Overlay) -> Iterator[str]:

@@ -108,7 +108,7 @@ def _led(lead: str, items: Sequence[str]) -> Iterator[tuple[str, bool]]:
         yield f"{lead} {_lower_first(first)}.", True
         if item.rstrip(".") != first:
             yield f"{lead} {_lower_first(item)}", True
-        if free and read(first).terms and is_sentence(first):
+        if (free or (_only_denies(lead) and _denies(first))) and read(first).terms and is_sentence(first):
             yield from ((sentence, True) for sentence in split_sentences(item))
     if len(firsts) > 1:
         yield f"{lead} | {' | '.join(_lower_first(first) for first in firsts)}.", False
@@ -133,6 +133,22 @@ def _binds(lead: str) -> bool:
         or any(term.negated or term.is_audience or term.quantity for term in reading.terms)
         or any(word in wording().negations or word in wording().conditions for word in last_words)
     )  # fmt: skip
+
+
+def _only_denies(lead: str) -> bool:
+    """Say whether a lead-in adds nothing but a "not": "What to avoid"."""
+    reading = read(lead)
+    conditional = any(segment.group >= 0 for segment in reading.segments)
+    last = lead.casefold().split()[-1:]
+    return not (
+        conditional or {*last} & wording().conditions.keys() or any(t.is_audience or t.quantity for t in reading.terms)
+    )
+
+
+def _denies(text: str) -> bool:
+    """Say whether an item forbids something by itself: "Do not use teething necklaces"."""
+    terms = read(text).terms
+    return bool(terms) and terms[0].negated and terms[0].modality == "should"
 
 
 def is_sentence(text: str) -> bool:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from chatbot.grounding.alignment import Overlay, lay_over
+from chatbot.grounding.alignment import Overlay, lay_over, strays
 from chatbot.grounding.clauses import Hedge, Reading, Term
 from chatbot.grounding.coverage import losses
 from chatbot.grounding.statements import Statement
@@ -13,10 +13,13 @@ from chatbot.grounding.wording import wording
 
 def objections(claim: Reading, statement: Statement) -> tuple[str, ...]:
     """Return why the statement does not carry the claim; empty when it does."""
-    found = _objections(lay_over(claim, statement))
-    if found and any(term.key in statement.context for term in claim.terms):
-        # A word of the title may be meant as in the title, although the statement has it elsewhere.
-        return _objections(lay_over(claim, statement, by_context=True)) and found
+    laid = lay_over(claim, statement)
+    found = _objections(laid)
+    named = statement.context & {term.key for term in claim.terms}
+    # A word of the title may be meant as in the title, although the statement has it elsewhere.
+    for titled in dict.fromkeys((named, named & strays(laid))):
+        if found and titled and not _objections(lay_over(claim, statement, titled=titled)):
+            return ()
     return found
 
 
@@ -85,6 +88,8 @@ def _keeps_its_sides(laid: Overlay, term: Term) -> bool:
         return False
     if any(one.preposition != laid.support.terms[place].preposition for one, place in here):
         return False
+    if all(one.modality == laid.support.terms[place].modality == "should" for one, place in here):
+        return True  # "keep it covered", "cover it": an instruction has one doer and one thing to do it to
     order = {id(one): number for number, (one, _) in enumerate(here)}
     return all(
         (order[id(one)] < order[id(verb)]) == (place < verb_place)
