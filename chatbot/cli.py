@@ -15,6 +15,7 @@ from chatbot.commands import evaluation as commands_evaluation
 from chatbot.commands import model as commands_model
 from chatbot.commands import staff as commands_staff
 from chatbot.commands.common import KnowledgeOption, SettingsOption, bar, err, opened, out, settings_for
+from chatbot.commands.explained import print_explanation
 from chatbot.conversations import read_conversations, read_queries, write_lines
 from chatbot.errors import HealthFaqError, SettingsError
 from chatbot.explain import explain
@@ -90,12 +91,13 @@ def ask(
     with opened(chosen, with_model=True) as service:
         events = list(service.pipeline.ask(question, mode=chosen.mode))
     finished = next(event for event in events if isinstance(event, Finished))
+    why = explain(events, knowledge=service.knowledge, rules=service.parts.gate.rules) if explained else None
     if as_json:
-        _print_json(finished.reply.as_json() | ({"explain": explain(events)} if explained else {}))
+        _print_json(finished.reply.as_json() | ({"explain": why} if why is not None else {}))
         return
     _print_reply(finished.reply, service)
-    if explained:
-        out.print_json(json.dumps(explain(events)))
+    if why is not None:
+        print_explanation(out, why)
 
 
 def _ask_batch(settings: Settings, batch: Path, out_file: Path | None) -> None:

@@ -65,7 +65,7 @@ def kept_form(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "version": VERSION,
         "made": report["made"],
-        "questions": {_key(row["question"]): [row["verdict"], _came(row)] for row in report["questions"]},
+        "questions": {_key(row["question"]): [row["verdict"], _reply(row), _came(row)] for row in report["questions"]},
         "examples": {_key(_example(row)): row["is_right"] for row in report["examples"]},
         "phrases": report["phrases"],
     }
@@ -78,9 +78,9 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     rows = {_key(row["question"]): row for row in new["questions"]}
     examples = {_key(_example(row)): row for row in new["examples"]}
     changed = {
-        key: Change(row["question"], tuple(row["expected"]), was[key][1], _came(row))
+        key: Change(row["question"], tuple(row["expected"]), was[key][2], _came(row))
         for key, row in rows.items()
-        if key in was and was[key][1] != _came(row)
+        if key in was and was[key][:2] != [row["verdict"], _reply(row)]
     }
     steps = {key: GOODNESS.index(rows[key]["verdict"]) - GOODNESS.index(was[key][0]) for key in changed}
     lost = [row for key, row in examples.items() if caught.get(key) and not row["is_right"]]
@@ -96,6 +96,11 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
         n_new=len(rows.keys() - was.keys()),
         n_gone=len(was.keys() - rows.keys()),
     )
+
+
+def _reply(row: Mapping[str, Any]) -> str:
+    """Return what makes a reply another one: the answer that was given, but not who else stood among suggestions."""
+    return _came(row) if row["outcome"] == "answered" else str(row["outcome"])
 
 
 def _came(row: Mapping[str, Any]) -> str:

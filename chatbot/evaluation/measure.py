@@ -102,6 +102,7 @@ class Evaluation:
         if self.worded:
             rates |= {
                 "replies with a checked sentence": Rate.of(self.worded, lambda one: bool(one.shown)),
+                "replies in which the model says that nothing fits": Rate.of(self.worded, lambda one: one.abstained),
                 "generated sentences refused": Rate(sentences - shown, sentences),
                 "shown sentences without support": Rate(len(self.unsupported), shown),
             }

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from chatbot.knowledge import AcceptanceQuestion
 from chatbot.pipeline import Dropped, Finished, Mode, Pipeline
+from chatbot.prompting import ABSTENTION
 from chatbot.reply import Outcome, Reply
 from chatbot.staff.check_questions import Asked
 
@@ -74,6 +75,7 @@ class Worded:
     question: str
     shown: tuple[tuple[str, str], ...]  # sentence, id of the answer that it cites
     refused: tuple[tuple[str, tuple[str, ...]], ...]  # sentence, reasons
+    abstained: bool  # the model said that the passages do not answer; the patient does not see that
     total_ms: float
 
     def as_json(self) -> dict[str, Any]:
@@ -82,6 +84,7 @@ class Worded:
             "question": self.question,
             "shown": [{"text": text, "citation": citation} for text, citation in self.shown],
             "refused": [{"text": text, "reasons": list(reasons)} for text, reasons in self.refused],
+            "abstained": self.abstained,
             "total_ms": round(self.total_ms, 1),
         }
 
@@ -123,8 +126,9 @@ def word_all(pipeline: Pipeline, questions: Sequence[str], progress: Progress) -
 
 def _worded(reply: Reply, refused: Sequence[Dropped]) -> Worded:
     shown = [(one.text, one.citation or "") for one in reply.sentences if one.origin == "generated"]
-    dropped = [(event.sentence, event.reasons) for event in refused]
-    return Worded(reply.question, tuple(shown), tuple(dropped), reply.timings_ms.total)
+    dropped = [(event.sentence, event.reasons) for event in refused if not event.sentence.startswith(ABSTENTION)]
+    abstained = len(dropped) < len(refused)
+    return Worded(reply.question, tuple(shown), tuple(dropped), abstained, reply.timings_ms.total)
 
 
 def _finished(pipeline: Pipeline, question: str, mode: Mode) -> tuple[Finished, list[Dropped]]:

@@ -32,11 +32,16 @@ def swapped_pairs(answers: Mapping[str, Answer], embedder: Embedder) -> list[tup
 
 
 def is_supported(sentence: str, answer: Answer) -> bool:
-    """Say whether the answer's text has every number of a sentence and most of its longer words.
+    """Say whether the answer's title or text supports a sentence; see ``has_support``."""
+    return has_support(sentence, f"{answer.title} {answer.plain}")
+
+
+def has_support(sentence: str, text: str) -> bool:
+    """Say whether a text has every number of a sentence and most of its longer words.
 
     A second look that shares no rule with the check that every sentence passed before it was shown.
     """
-    said = set(_WORD.findall(f"{answer.title} {answer.plain}".lower().replace("’", "'")))
+    said = set(_WORD.findall(text.lower().replace("’", "'")))
     stems = {stem(word) for word in said}
     words = _WORD.findall(sentence.lower().replace("’", "'"))
     numbers = [word for word in words if word[0].isdigit()]
