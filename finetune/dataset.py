@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from chatbot.knowledge import Answer
 from chatbot.prompting import ABSTENTION, Passage, fit_passages
-from finetune.choosing import Chooser, chosen_units, units_of, worded
+from finetune.choosing import Chooser, Unit, chosen_units, units_of, worded
+from finetune.labels import Label
 from finetune.noise import as_typed
 from finetune.recipe import DatasetRecipe
 from finetune.rows import Kind, Row
@@ -42,6 +43,7 @@ class Maker:
     def __init__(
         self, answers: Mapping[str, Answer], chooser: Chooser, neighbours: Neighbours, count_tokens: CountTokens,
         recipe: DatasetRecipe, *, checker: Checker, more_questions: Mapping[str, Sequence[str]] | None = None,
+        labels: Sequence[Label] = (),
     ) -> None:  # fmt: skip
         self._answers = answers
         self._chooser = chooser
@@ -49,6 +51,7 @@ class Maker:
         self._count = count_tokens
         self._recipe = recipe
         self._more = more_questions or {}
+        self._labels = {(label.answer, label.question): label.sentences for label in labels}
         self._showable = {id_: _showable(_passage(answer), checker) for id_, answer in answers.items()}
         self.skipped: Counter[str] = Counter()
 
@@ -112,17 +115,32 @@ class Maker:
         for number, passage in enumerate(blank.passages, 1):
             if passage.answer_id != asked.answer_id:
                 continue
-            answer = self._answers[asked.answer_id]
-            others = [question for question in answer.questions if question != asked.question]
-            whole = self._chooser.scored(asked.question, answer.text, others=others)
             left = {unit.spoken for unit in units_of(passage.text)} & self._showable[asked.answer_id]
-            whole = whole.only(self._showable[asked.answer_id])
-            units = [unit for unit in chosen_units(whole, most=most, within=self._recipe.within) if unit.spoken in left]
-            if not units or whole.best_unit.spoken not in left:
+            best, needed = self._best_units(asked, most)
+            units = [unit for unit in best if unit.spoken in left]
+            if needed not in units:
                 self.skipped["right sentence was cut from the passage"] += 1
                 return ""
             return worded(units, number)
         return ""
+
+    def _best_units(self, asked: Asked, most: int) -> tuple[list[Unit], Unit | None]:
+        """Return what answers a question, and the sentence of it that a reply cannot do without.
+
+        That is what the question's label says, best first; without one, the sentences nearest in meaning, in reading
+        order. A label that names a sentence which is no longer there counts for nothing.
+        """
+        answer = self._answers[asked.answer_id]
+        if wanted := self._labels.get((asked.answer_id, asked.question)):
+            by_text = {unit.spoken: unit for unit in units_of(answer.text)}
+            if all(text in by_text for text in wanted):
+                units = [by_text[text] for text in wanted][:most]
+                return units, units[0]
+            self.skipped["label names a sentence that is gone"] += 1
+        others = [question for question in answer.questions if question != asked.question]
+        scored = self._chooser.scored(asked.question, answer.text, others=others).only(self._showable[asked.answer_id])
+        units = chosen_units(scored, most=most, within=self._recipe.within)
+        return units, scored.best_unit if scored.units else None
 
     def _answerable(self, blank: Row, asked: Asked) -> Row | None:
         if asked.answer_id not in {passage.answer_id for passage in blank.passages}:

@@ -44,6 +44,7 @@ class DatasetRecipe(Part):
     near_miss_ceiling: float = Field(ge=0, le=1, description="cosine above which a passage may answer by chance")
     off_topic_questions: tuple[str, ...] = Field(min_length=1)
     most_answers: int = Field(ge=0, description="0: all; fewer for a quick run")
+    labels: str = Field(description="file that says which sentences answer which question; empty: nearest in meaning")
 
 
 class TeacherRecipe(Part):

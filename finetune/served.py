@@ -3,28 +3,14 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-
-from chatbot.errors import SettingsError
 from chatbot.knowledge import Answer
 from chatbot.prompting import Passage, fit_passages
 from chatbot.retrieval.retriever import Decision
+from finetune.labels import read_labels
 from finetune.rows import Row
 from finetune.split import Split, split_of
 
 SERVED_TOKENS = 700  # the default of settings.engine.passage_tokens
-
-
-class Label(BaseModel):
-    """One question and the sentences of one answer that answer it, chosen by a reader."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    answer: str
-    question: str
-    source: str = "answer"
-    sentences: tuple[str, ...]
 
 
 def labelled_rows(
@@ -37,12 +23,8 @@ def labelled_rows(
     Raises:
         SettingsError: The file cannot be read.
     """
-    try:
-        labels = TypeAdapter(list[Label]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise SettingsError(f"{path}: cannot be used: {' '.join(str(error).split())[:300]}") from error
     rows = []
-    for number, label in enumerate(labels):
+    for number, label in enumerate(read_labels(path)):
         if label.answer not in answers or split_of(label.answer) == Split.TRAIN:
             continue
         decision = decide(label.question)

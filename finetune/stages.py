@@ -17,6 +17,7 @@ from finetune.distill import Asking, ask_for_questions, distilled_rows, kept_que
 from finetune.evaluate import Candidate, drafts_of, judge, summary, write_report
 from finetune.export import export_model
 from finetune.filters import grams, questions_in, tally
+from finetune.labels import read_labels
 from finetune.promote import failed_gates, register
 from finetune.rows import Row, read_rows, write_rows
 from finetune.served import labelled_rows
@@ -54,6 +55,7 @@ def dataset(bench: Bench) -> None:
             "recipe": bench.recipe.dataset.model_dump_json(),
             "seed": str(bench.recipe.seed),
             "tokenizer": hash_of(bench.base / "tokenizer.json"),
+            "labels": hash_of(_label_file(bench.recipe.dataset.labels)) if bench.recipe.dataset.labels else "",
         },
         (*(f"{split}.jsonl" for split in SPLITS), "report.md"),
     )
@@ -73,9 +75,10 @@ def _make_rows(
 ) -> dict[Split, list[Row]]:
     chooser = bench.chooser(folder / "vectors.npz")
     ids = list(bench.answers)
+    labels = read_labels(_label_file(bench.recipe.dataset.labels)) if bench.recipe.dataset.labels else []
     maker = Maker(
         bench.answers, chooser, neighbours_by_search(bench.answers, bench.search), bench.count_tokens,
-        bench.recipe.dataset, checker=bench.checker, more_questions=more,
+        bench.recipe.dataset, checker=bench.checker, more_questions=more, labels=labels,
     )  # fmt: skip
     with bar("dataset", bench.recipe.dataset.rounds * len(ids)) as advance:
         made = {split: maker.rows(split, seed=bench.recipe.seed, progress=lambda _: advance()) for split in splits}
@@ -85,6 +88,11 @@ def _make_rows(
             f"{bench.knowledge_folder}: too few answers: none falls into the split {empty}; add answers"
         )
     return made
+
+
+def _label_file(name: str) -> Path:
+    """Return a recipe's file of labels; what a shipped recipe names lies in this project."""
+    return PROJECT / Path(name).expanduser()
 
 
 def distill(bench: Bench) -> None:
@@ -203,7 +211,7 @@ def evaluate(bench: Bench) -> None:
     export(bench)
     recipe = bench.recipe.evaluate
     candidates = candidates_of(bench)
-    labels = PROJECT / Path(recipe.labels).expanduser() if recipe.labels else None
+    labels = _label_file(recipe.labels) if recipe.labels else None
     stage = Stage(
         "evaluate",
         bench.within("evaluate"),

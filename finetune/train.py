@@ -5,6 +5,7 @@ Source: LoRA (Hu et al. 2021, arXiv 2106.09685) on every linear layer, as "LoRA 
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from chatbot.errors import SettingsError
 from finetune.base_model import load_tokenizer, load_weights, need_extra
 from finetune.recipe import TrainRecipe
 from finetune.rows import Row, grouped
+from finetune.stage import write_json
 
 Report = Callable[[int, int, dict[str, float]], None]  # (step, steps, what the trainer logged)
 
@@ -61,97 +63,40 @@ def train_adapter(
     need_extra("torch", "transformers", "peft", "trl", "datasets")
     import torch  # noqa: PLC0415
     from datasets import Dataset  # noqa: PLC0415
-    from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415
     from transformers import set_seed  # noqa: PLC0415
-    from transformers.trainer_utils import get_last_checkpoint  # noqa: PLC0415
-    from trl import SFTTrainer  # noqa: PLC0415
 
-    from finetune.encoding import Collator  # noqa: PLC0415
+    from finetune.reply_trainer import ReplyTrainer, lora_model, training_parts  # noqa: PLC0415
 
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     set_seed(seed)
     tokenizer = load_tokenizer(base)
-    model = load_weights(str(base), precision=recipe.precision, four_bit=four_bit)
-    if start_from is not None:
-        model = PeftModel.from_pretrained(model, str(start_from), is_trainable=True)
-    else:
-        model = get_peft_model(
-            model,
-            # "all-linear" leaves the output layer out; plain alpha / r is what the GGUF format can say.
-            LoraConfig(
-                r=recipe.rank,
-                lora_alpha=recipe.alpha,
-                lora_dropout=recipe.dropout,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            ),
-        )
+    model = lora_model(load_weights(str(base), precision=recipe.precision, four_bit=four_bit), recipe, start_from)
     checkpoints = folder / "checkpoints"
-    trainer = SFTTrainer(
+    parts = training_parts(checkpoints, recipe, seed, tokenizer, report)
+    trainer = ReplyTrainer(
         model=model,
-        args=_arguments(checkpoints, recipe, seed),
         train_dataset=Dataset.from_list(packed_groups(rows, tokenizer, recipe)),
         eval_dataset=Dataset.from_list(packed_groups(validation, tokenizer, recipe)),
-        data_collator=Collator(
-            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        ),
-        processing_class=tokenizer,
-        callbacks=_callbacks(recipe, report),
+        **parts,
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None)
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
     trainer.model.save_pretrained(folder / "adapter")
     history = trainer.state.log_history
-    (folder / "log.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
+    write_json(folder / "log.json", history)
     return _ending(history) | {"steps": trainer.state.global_step}
 
 
-def _arguments(checkpoints: Path, recipe: TrainRecipe, seed: int) -> Any:
-    import torch  # noqa: PLC0415
-    from trl import SFTConfig  # noqa: PLC0415
-
-    return SFTConfig(
-        output_dir=str(checkpoints),
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        max_length=None,
-        packing=False,
-        per_device_train_batch_size=1,
-        per_device_eval_batch_size=1,
-        gradient_accumulation_steps=recipe.groups_per_step,
-        max_steps=recipe.steps,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(recipe.steps * recipe.warmup_share),
-        weight_decay=0.0,
-        eval_strategy="steps",
-        save_strategy="steps",
-        eval_steps=recipe.evaluate_every,
-        save_steps=recipe.evaluate_every,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        logging_steps=1,
-        seed=seed,
-        data_seed=seed,
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-        bf16=recipe.precision == "bfloat16",
-        gradient_checkpointing=recipe.precision == "bfloat16",
-        dataloader_pin_memory=False,
-    )
-
-
-def _callbacks(recipe: TrainRecipe, report: Report) -> list[Any]:
-    from transformers import EarlyStoppingCallback, TrainerCallback  # noqa: PLC0415
-
-    class Reporting(TrainerCallback):  # type: ignore[misc]
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            report(state.global_step, state.max_steps, {k: v for k, v in (logs or {}).items() if isinstance(v, float)})
-
-    return [EarlyStoppingCallback(early_stopping_patience=recipe.patience), Reporting()]
+def last_whole_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end, and take half-written ones away."""
+    whole = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # the trainer writes it last
+            whole.append(checkpoint)
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+    return str(max(whole, key=lambda each: int(each.name.rpartition("-")[2]))) if whole else None
 
 
 def _ending(history: Sequence[dict[str, float]]) -> dict[str, float]:

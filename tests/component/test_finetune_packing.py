@@ -70,3 +70,23 @@ def test_padding_changes_nothing(model):
     scores = torch.log_softmax(padded, dim=-1)
     found = [-float(scores[at - 1, label]) for at, label in enumerate(first.labels) if label != IGNORED]
     assert found == pytest.approx(alone, abs=1e-4)
+
+
+def test_the_trainers_loss_is_the_mean_over_the_reply_tokens_alone(model):
+    trl = pytest.importorskip("trl")
+    from finetune.reply_trainer import ReplyTrainer
+
+    (packed,) = pack(ROWS, max_tokens=100)
+    batch = Collator(pad_id=0)([packed.as_dict()])
+    losses = reply_losses(
+        model,
+        packed.input_ids,
+        packed.labels,
+        attention_mask=batch["attention_mask"],
+        position_ids=batch["position_ids"],
+    )
+    trainer = ReplyTrainer.__new__(ReplyTrainer)  # the loss needs nothing of a trainer that is set up
+    assert isinstance(trainer, trl.SFTTrainer)
+    with torch.no_grad():
+        loss = trainer.compute_loss(model, batch)
+    assert float(loss) == pytest.approx(sum(losses) / len(losses), abs=1e-4)

@@ -17,6 +17,7 @@ from chatbot.knowledge import Answer
 from chatbot.prompting import ABSTENTION, Passage
 from finetune.choosing import Chooser, Scored, Unit, chosen_units, joined_item, units_of, worded
 from finetune.dataset import Maker, neighbours_by_search
+from finetune.labels import Label, read_labels
 from finetune.noise import as_typed
 from finetune.recipe import DatasetRecipe, load_recipe
 from finetune.rows import Row, grouped, read_rows, write_rows
@@ -79,13 +80,22 @@ def clinic(count: int = 40) -> dict[str, Answer]:
     return made
 
 
-def rows_of(split: Split, seed: int = 1, **changes: object) -> list[Row]:
+def rows_of(split: Split, seed: int = 1, *, labels: Sequence[Label] = (), **changes: object) -> list[Row]:
     answers = clinic()
     recipe = DatasetRecipe.model_validate(load_recipe("tiny").dataset.model_dump() | {"rounds": 2} | changes)
     ids = sorted(answers)
     nearest = neighbours_by_search(answers, lambda _, k: ids[:k])
-    maker = Maker(answers, Chooser(BagOfWords()), nearest, lambda text: len(text.split()), recipe, checker=Believing())
+    maker = Maker(
+        answers, Chooser(BagOfWords()), nearest, lambda text: len(text.split()), recipe,
+        checker=Believing(), labels=labels,
+    )  # fmt: skip
     return maker.rows(split, seed=seed)
+
+
+def replies_to(rows: Sequence[Row], question: str) -> set[str]:
+    """What single questions of this kind, however typed, are answered with, without the passage's number."""
+    asked = [row for row in rows if row.kind in ("answerable", "alone") and row.asked_of == question]
+    return {re.sub(r" \[\d\]", "", row.reply) for row in asked}
 
 
 @given(st.text(min_size=1))
@@ -219,3 +229,35 @@ def test_chosen_vectors_are_kept_between_runs(tmp_path: Path):
     Chooser(first, tmp_path / "v.npz").learn(["a word", "another word"])
     Chooser(second, tmp_path / "v.npz").learn(["a word", "another word"])
     assert (first.calls, second.calls) == (1, 0)
+
+
+def labelled(id_: str, sentence: str) -> list[Label]:
+    """Both questions of a plant, answered by one sentence."""
+    return [Label(answer=id_, question=question, sentences=(sentence,)) for question in clinic()[id_].questions]
+
+
+def test_a_label_decides_which_sentence_answers_a_question():
+    id_ = next(id_ for id_ in clinic() if split_of(id_) == Split.TRAIN)
+    number = id_.removeprefix("plants/p")
+    watered = f"Water plant{number} daily{number}."
+    assert replies_to(rows_of(Split.TRAIN), id_) != {watered}
+    assert replies_to(rows_of(Split.TRAIN, labels=labelled(id_, watered)), id_) == {watered}
+
+
+def test_a_label_that_names_a_sentence_which_is_gone_counts_for_nothing():
+    id_ = next(id_ for id_ in clinic() if split_of(id_) == Split.TRAIN)
+    gone = labelled(id_, "This sentence was edited away.")
+    assert rows_of(Split.TRAIN, labels=gone) == rows_of(Split.TRAIN)
+
+
+def test_a_file_of_labels_that_cannot_be_used_is_one_clear_line(tmp_path: Path):
+    path = tmp_path / "labels.yaml"
+    path.write_text("- {answer: a/b, question: Why, sentence: [One.]}", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"labels.yaml: cannot be used: .*sentences"):
+        read_labels(path)
+
+
+def test_shipped_labels_hold_nothing_of_the_held_back_answers():
+    labels = read_labels(Path(__file__).resolve().parents[2] / "finetune" / "labels" / "embedded.yaml")
+    assert len(labels) > 400
+    assert Split.TEST not in {split_of(label.answer) for label in labels}

@@ -28,6 +28,7 @@ from finetune.scoring import Score, intervals, is_abstention, measured, score
 from finetune.split import Split
 from finetune.stage import Stage, run_stage
 from finetune.teacher import HttpTeacher, TeacherError
+from finetune.train import last_whole_checkpoint
 
 pytestmark = pytest.mark.unit
 
@@ -331,3 +332,14 @@ def test_a_folder_without_the_scripts_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv(converter.FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(HealthFaqError, match=r"holds no convert_hf_to_gguf\.py"):
         converter.converter_folder()
+
+
+def test_a_half_written_checkpoint_is_not_gone_on_from(tmp_path: Path):
+    for step, state in ((20, "{}"), (40, "{}"), (60, '{"global_st'), (80, None)):
+        checkpoint = tmp_path / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        if state is not None:
+            (checkpoint / "trainer_state.json").write_text(state, encoding="utf-8")
+    assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-40")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-20", "checkpoint-40"]
+    assert last_whole_checkpoint(tmp_path / "none yet") is None
