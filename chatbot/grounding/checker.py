@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from chatbot.embedder import Embedder, Vectors
 from chatbot.grounding.clauses import Reading, read
-from chatbot.grounding.rewording import active_forms, joined_parts, put_together
+from chatbot.grounding.rewording import joined_parts, other_forms, put_together
 from chatbot.grounding.sentence_stream import split_stream as split_stream
 from chatbot.grounding.statements import Statement, Vetted, is_sentence, plain_form, vetted
 from chatbot.grounding.support import objections
@@ -132,7 +132,7 @@ def _carriers(text: str, known: Vetted) -> tuple[tuple[Statement, ...], tuple[st
     whole, reasons = _carrier(read(text), known)
     if whole is not None:
         return (whole,), ()
-    for variant in active_forms(text):
+    for variant in other_forms(text):
         if (other := _carrier(read(variant), known)[0]) is not None:
             return (other,), ()
     return _carriers_of_parts(joined_parts(text), known), reasons
@@ -146,10 +146,19 @@ def _carriers_of_parts(parts: Sequence[str], known: Vetted) -> tuple[Statement, 
     for start in range(len(parts)):
         for end in range(start + 1, len(parts) + 1) if start in reached else ():
             if end not in reached and (end - start) < len(parts):
-                carrier = _carrier(read(put_together(parts[start:end])), known)[0]
-                if carrier is not None and carrier not in reached[start]:  # else the whole would have passed
+                piece = read(put_together(parts[start:end]))
+                carrier = _carrier(piece, known)[0]
+                if carrier is None or carrier in reached[start]:  # the same one: the whole would have passed
+                    continue
+                if not piece.points_back or _means(carrier, piece, "".join(parts[:start])):
                     reached[end] = (*reached[start], carrier)
     return reached.get(len(parts), ())
+
+
+def _means(carrier: Statement, piece: Reading, before: str) -> bool:
+    """Say whether "it" or "them" of a piece stands for what its statement names and the pieces before it name too."""
+    named = {term.key for term in read(carrier.text).terms} - {term.key for term in piece.terms}
+    return bool(named & {term.key for term in read(before).terms})
 
 
 def _carrier(claim: Reading, known: Vetted) -> tuple[Statement | None, tuple[str, ...]]:

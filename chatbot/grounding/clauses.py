@@ -220,6 +220,10 @@ class _Reader:
     def _is_noun_here(self, place: int) -> bool:
         """Say whether an instruction's word is a subject here: "Exercise can help", "Rest is best"."""
         following = self._at(place + 1)
+        if self._at(place) in self.known.ambiguous and following == ",":  # "Rest, fluids and honey may help"
+            second = self._at(place + (3 if self._at(place + 2) in ("and", "or", "then", "also", "please") else 2))
+            orders = {*self.known.imperatives, *_SUBJECTS, *self.known.negations, "do", "please"}
+            return second not in orders and second not in self.known.conditions
         if self._at(place) in self.known.ambiguous:
             near = [self._at(place + ahead) for ahead in range(1, 5)]
             near = near[: next((n for n, word in enumerate(near) if word in self.breaks), 4)]

@@ -17,12 +17,26 @@ _PASSIVE = re.compile(
 )
 _PASSIVE_OF_LIST = re.compile(_PASSIVE.pattern.replace("(?:[^,]+, )?", "").replace("[^,]+?", ".+?"), re.IGNORECASE)
 _BY = re.compile(r"^ by (?P<agent>[^,.;]+?)(?P<tail>(?:,| if | when | because | before | after | until |[.;!]).*)$")
-_JOINTS = re.compile(r"; |, and |, but | but | and |, so |, ")
+_ONLY_IF = re.compile(r"(?P<main>[^,]+) only if (?P<condition>.+)")
+_NOT_UNLESS = re.compile(r"Do not (?P<main>[^,]+) unless (?P<condition>.+)")
+_BEFORE = re.compile(r"(?P<first>[^,]+) before (?P<second>[a-z]+ing)\b(?P<rest>[^,]*)")
+_JOINTS = re.compile(r"; |, while |, and |, but | but | and |, so |, ")
 _LEADING_JOINT = re.compile(rf"^(?:{_JOINTS.pattern})")
 MAX_CUTS = 6
 
 
-def active_forms(text: str) -> Iterator[str]:
+def other_forms(text: str) -> Iterator[str]:
+    """Yield the same said another way: a passive as an active, "only if" as "not unless", "before" as "then"."""
+    if match := _ONLY_IF.fullmatch(text):
+        yield f"Do not {_lower(match['main'])} unless {match['condition']}"
+    if match := _NOT_UNLESS.fullmatch(text):
+        yield f"{match['main']} only if {match['condition']}"
+    if (match := _BEFORE.fullmatch(text)) and (second := _base(match["second"])) in wording().imperatives:
+        yield f"{match['first']}, then {second}{match['rest']}"
+    yield from _active_forms(text)
+
+
+def _active_forms(text: str) -> Iterator[str]:
     """Yield a passive sentence as an active one: "Blisters should not be broken" as "Do not break blisters"."""
     for pattern in (_PASSIVE, _PASSIVE_OF_LIST):
         if match := pattern.fullmatch(text):
@@ -30,7 +44,7 @@ def active_forms(text: str) -> Iterator[str]:
 
 
 def _active(found: dict[str, str]) -> Iterator[str]:
-    subject = found["subject"][:1].lower() + found["subject"][1:]
+    subject = _lower(found["subject"])
     negation = "not " if found["no"] or found["no_more"] else ""
     if by := _BY.match(found["rest"]):
         modal = f"{found['modal']} " if found["modal"] else "do " if negation else ""
@@ -39,10 +53,14 @@ def _active(found: dict[str, str]) -> Iterator[str]:
         yield f"{found['opener']}{'Do not ' if negation else ''}{_base(found['verb'])} {subject}{found['rest']}"
 
 
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _base(participle: str) -> str:
-    """Return the instruction's form of a participle: "heated" gives heat, "given" gives give."""
+    """Return the instruction's form of a participle: "heated" gives heat, "given" gives give, "checking" check."""
     word = participle.casefold()
-    guesses = (wording().data["irregular"].get(word, word), word[:-2], word[:-1], word[:-3])
+    guesses = (wording().data["irregular"].get(word, word), word[:-2], word[:-1], word[:-3], f"{word[:-3]}e")
     return next((guess for guess in guesses if guess in wording().imperatives), word)
 
 
@@ -50,7 +68,7 @@ def joined_parts(text: str) -> list[str]:
     """Return the pieces a sentence may be cut into, in order; neighbours put together again are whole sentences too.
 
     A piece is only cut off where nothing before it governs it: not after a bare "and" behind a negation or
-    "can", and not where it says "it" or "them" of something named before.
+    "can". Where it says "it" or "them", the checker looks at what was named before.
     """
     if read(text).in_sequence:  # "first", "then": the order is part of what is said
         return [text]
@@ -75,14 +93,15 @@ def _may_cut(text: str, joint: re.Match[str]) -> bool:
 
 def _stands_alone(part: str) -> bool:
     words = re.findall(r"[a-z']+", part.casefold())
-    if len(words) < 2 or not is_sentence(part) or {"it", "them", "they", "one", "ones"} & set(words):
+    if len(words) < 2 or not is_sentence(part) or {"they", "one", "ones"} & set(words):
         return False
     return words[0] in wording().imperatives or words[0] in ("avoid", "don't", "do", "never") or _has_own_verb(words)
 
 
 def _has_own_verb(words: list[str]) -> bool:
     known = wording()
-    return any(word in known.modalities or word in ("is", "are", "do", "does", "has", "have") for word in words[1:6])
+    plain = any(word in known.modalities or word in ("is", "are", "do", "does", "has", "have") for word in words[1:6])
+    return plain or any(word in known.actions - known.ambiguous for word in words[1:3])
 
 
 def _governs(left: str, right: str, joint: str) -> bool:

@@ -57,7 +57,12 @@ def _same_pieces(laid: Overlay) -> Iterator[str]:
             if one.item and other.item and one.item != other.item and not joined:
                 yield "condition: mixes two list items"
             continue
-        if next_place <= place and (_phrases_swapped(term, one, following, other) or _keeps_its_sides(laid, term)):
+        if next_place <= place and (
+            _phrases_swapped(term, one, following, other)
+            or _is_compound(term, following, place - next_place == 1 and one.chunk == other.chunk)
+            or _is_compound(other, one, place - next_place == 1 and term.chunk == following.chunk)
+            or _keeps_its_sides(laid, term)
+        ):
             continue
         if next_place <= place:
             yield f"order: {term.word} and {following.word} are the other way round in the passage"
@@ -195,6 +200,15 @@ def _phrases_swapped(term: Term, one: Term, following: Term, other: Term) -> boo
         return True
     apart = term.chunk != following.chunk and one.chunk != other.chunk
     return apart and term.preposition == one.preposition and following.preposition == other.preposition
+
+
+def _is_compound(noun: Term, narrowed_by: Term, the_other_text_has_them_together: bool) -> bool:
+    """Say whether one text has "test for HIV" where the other has "HIV test"."""
+    return (
+        the_other_text_has_them_together
+        and narrowed_by.chunk == noun.chunk + 1
+        and narrowed_by.preposition in wording().of_words
+    )
 
 
 def _kind_of(hedge: str) -> str:

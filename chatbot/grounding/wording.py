@@ -96,6 +96,11 @@ class Wording:
         return frozenset(self.key(word) for word in self.data["general"].split())
 
     @cached_property
+    def of_words(self) -> frozenset[str]:
+        """Prepositions that only tie one noun to another: "disease of the lungs"."""
+        return frozenset(self.data["of_words"])
+
+    @cached_property
     def sequence(self) -> frozenset[str]:
         """Words that say that one step follows another."""
         return frozenset(self.data["sequence"])
