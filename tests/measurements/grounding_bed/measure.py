@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 from corrupt import Row, corrupted, is_development, true_sentences
+from reword import reworded
 
 from chatbot.embedder import MiniLM
 from chatbot.grounding.checker import GroundingChecker
@@ -49,7 +50,7 @@ def _hand() -> list[dict[str, str]]:
 def all_rows(answers: dict[str, Answer], per_generator: int) -> list[Row]:
     """Return every sentence of the bed, at most so many of one generator."""
     by_generator: dict[str, list[Row]] = defaultdict(list)
-    for row in corrupted(answers):
+    for row in [*corrupted(answers), *reworded(answers)]:
         by_generator[row.generator].append(row)
     rows = []
     for name, made in sorted(by_generator.items()):
