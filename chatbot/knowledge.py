@@ -183,6 +183,8 @@ class Texts(Strict):
     model_unavailable: str = Field(min_length=1)
     being_reviewed: str = Field(min_length=1)
     greetings: tuple[GreetingText, ...] = ()
+    topics: dict[str, str] = Field(default={}, description="a topic's folder → its name; else the folder's own name")
+    visit_questions: tuple[str, ...] = Field(default=(), description="printed on the take-away sheet")
 
 
 class AcceptanceQuestion(Strict):

@@ -233,7 +233,7 @@ class Pipeline:
             return  # the vetted text is on the page already and is a complete reply
 
     def _with_sentence(self, shown: Reply, verdict: SentenceVerdict, writer: Writer) -> Reply:
-        sentence = Sentence(verdict.text, "generated", verdict.citation)
+        sentence = Sentence(verdict.text, "generated", verdict.citation, verdict.support)
         if any(sentence.text == other.text and other.origin == "generated" for other in shown.sentences):
             return shown
         citations = shown.citations

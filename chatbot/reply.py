@@ -42,6 +42,7 @@ class Sentence:
     text: str
     origin: Origin
     citation: str | None = None  # the answer's id; None for fixed text
+    support: tuple[str, ...] = ()  # the vetted statements that carry a generated sentence; for the page alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ class Reply:
         """Return the contract's JSON object, keys in the contract's order."""
         fields = asdict(self)
         fields["outcome"] = self.outcome.value
+        for sentence in fields["sentences"]:
+            del sentence["support"]
         fields |= {name: list(fields[name]) for name in ("sentences", "citations", "hits")}
         fields["timings_ms"] = {name: round(ms, 2) for name, ms in fields["timings_ms"].items()}
         return {"id": fields.pop("id")} | fields

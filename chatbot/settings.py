@@ -96,6 +96,7 @@ class Settings(Frozen):
     embed_origins: tuple[Origin, ...] = Field(
         default=(), description="web sites that may show the page in a frame, as https://www.example.org"
     )
+    idle_minutes: float = Field(default=10, ge=0, description="a page nobody touches is wiped after these; 0: never")
     engine: EngineSettings = EngineSettings()
     check: CheckSettings = CheckSettings()
     eval: EvalSettings = EvalSettings()

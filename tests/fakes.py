@@ -54,7 +54,7 @@ TEXTS = Texts(
 )
 CLINIC = Clinic(
     name="Test Clinic", region="us", phone="202-555-0100", hours="always", emergency_number="000",
-    crisis_number="001", poison_number="002", languages=("English",), reach_a_person="Call 202-555-0100.",
+    crisis_number="001", poison_number="002", languages=("en",), reach_a_person="Call 202-555-0100.",
 )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ class SentenceVerdict:
     text: str  # the sentence as shown: without its [n] mark
     citation: str | None = None  # the answer id it rests on
     reasons: tuple[str, ...] = ()  # e.g. ("number: 39 °C is not in the passage",)
+    support: tuple[str, ...] = ()  # the vetted statements that carry it
 
 
 def check_sentence(
@@ -111,7 +112,7 @@ def _not_a_sentence(text: str) -> str:
 def _check_against(text: str, passage: Passage, similarity: Similarity | None) -> SentenceVerdict:
     known = vetted(passage.title, passage.text)
     if plain_form(text) in known.verbatim:
-        return SentenceVerdict(True, text, passage.answer_id)
+        return SentenceVerdict(True, text, passage.answer_id, support=(text,))
     if not is_sentence(text):
         return SentenceVerdict(False, text, passage.answer_id, ("sentence: is not a whole one",))
     if reason := _soothes(text, known):
@@ -124,7 +125,7 @@ def _check_against(text: str, passage: Passage, similarity: Similarity | None) -
     support = " ".join(statement.text for statement in carried_by)
     if similarity is not None and (cosine := similarity(text, support)) < MIN_SIMILARITY:
         return SentenceVerdict(False, text, passage.answer_id, (f"meaning: only {cosine:.2f} like the passage",))
-    return SentenceVerdict(True, text, passage.answer_id)
+    return SentenceVerdict(True, text, passage.answer_id, support=tuple(one.text for one in carried_by))
 
 
 def _carriers(text: str, known: Vetted) -> tuple[tuple[Statement, ...], tuple[str, ...]]:

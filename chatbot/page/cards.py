@@ -1,53 +1,76 @@
 """Replies as HTML: every word that comes from a patient, a knowledge file or a model is escaped here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import assert_never
 
 from chatbot.knowledge import Answer, Knowledge
+from chatbot.page.frame import topics_html
+from chatbot.page.support import passage_html
+from chatbot.page.words import Words, fill
 from chatbot.reply import Citation, Outcome, Reply, Sentence
 from chatbot.text import MARKDOWN
 
-CARE_HEADING = "when to get help"
-
-HEADINGS = {
-    Outcome.ANSWERED: "From the clinic's answers",
-    Outcome.DID_YOU_MEAN: "Which one did you mean?",
-    Outcome.NO_ANSWER: "No answer to this yet",
-    Outcome.EMERGENCY: "Get help now",
-    Outcome.CRISIS: "Help is there for you now",
-    Outcome.DECLINED: "A person should answer this",
-    Outcome.GREETING: "Hello",
-}
+MAX_RELATED = 4
+MAX_TOPICS = 3
 
 
-def turn_html(reply: Reply, knowledge: Knowledge, *, number: int) -> str:
-    """Return one turn: what was asked, and what was answered so far. ``number`` makes its ids unique."""
-    body = _body(reply, knowledge, number)
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a turn is shown with."""
+
+    knowledge: Knowledge  # in the language of the page
+    words: Words
+    code: str = "en"  # the language's
+    asks_for_a_word: bool = False  # after "no" to "was this helpful?": only where somebody will read it
+
+
+def turn_html(reply: Reply, setting: Setting, *, number: int, newest: bool = True, finished: bool = True) -> str:
+    """Return one turn: what was asked, and what was answered so far.
+
+    Args:
+        reply: What may be shown.
+        setting: Language and knowledge.
+        number: Makes the turn's ids unique on the page.
+        newest: An alert is spoken and buttons are offered in the newest turn alone.
+        finished: Nothing will be added to it.
+    """
+    words = setting.words
+    body = _body(reply, setting, number, newest=newest)
+    more = _offers(reply, setting, number) if newest and finished else ""
     return (
-        f'<article class="turn" id="turn-{number}"><p class="asked"><span class="who">You asked</span> '
-        f"{escape(reply.question)}</p>{body}</article>"
+        f'<article class="turn" id="turn-{number}" tabindex="-1" aria-label="{escape(words.you_asked)}: '
+        f'{escape(reply.question[:80])}"><p class="asked" dir="auto"><span class="who">{escape(words.you_asked)}</span> '
+        f"{escape(reply.question)}</p>{body}{more}</article>"
     )
 
 
-def _body(reply: Reply, knowledge: Knowledge, number: int) -> str:
-    heading = HEADINGS[reply.outcome]
+def _body(reply: Reply, setting: Setting, number: int, *, newest: bool) -> str:
+    heading = setting.words.heading(reply.outcome)
     match reply.outcome:
         case Outcome.EMERGENCY | Outcome.CRISIS:
-            return _fixed_card(reply, heading, css=f"card alert {reply.outcome.value}", attributes='role="alert"')
-        case Outcome.NO_ANSWER | Outcome.DECLINED | Outcome.GREETING | Outcome.DID_YOU_MEAN:
+            role = 'role="alert"' if newest else ""
+            return _fixed_card(reply, heading, css=f"card alert {reply.outcome.value}", attributes=role)
+        case Outcome.DID_YOU_MEAN:
+            return _fixed_card(reply, heading, css="card fixed did_you_mean", more=_candidates(reply, newest))
+        case Outcome.NO_ANSWER:
+            near = _nearest_topics(reply, setting) if newest else ""
+            return _fixed_card(reply, heading, css="card fixed no_answer", more=near)
+        case Outcome.DECLINED | Outcome.GREETING:
             return _fixed_card(reply, heading, css=f"card fixed {reply.outcome.value}")
         case Outcome.ANSWERED:
-            answer = knowledge.answers.get(reply.citations[0].id)
-            vetted = _vetted_card(reply, answer, number) if answer else _gone_card()
-            return vetted + _worded(reply, number)
+            answer = setting.knowledge.answers.get(reply.citations[0].id)
+            if answer is None:
+                return f'<section class="card fixed"><p>{escape(setting.words.withdrawn)}</p></section>'
+            return _vetted_card(reply, answer, setting, number) + _worded(reply, setting, number)
         case _:
             assert_never(reply.outcome)
 
 
-def _fixed_card(reply: Reply, heading: str, *, css: str, attributes: str = "") -> str:
+def _fixed_card(reply: Reply, heading: str, *, css: str, attributes: str = "", more: str = "") -> str:
     lines = [sentence for sentence in reply.sentences if sentence.origin == "fixed"]
-    return f'<section class="{css}" {attributes}><h2>{escape(heading)}</h2>{_fixed_lines(lines)}</section>'
+    return f'<section class="{css}" {attributes}><h2>{escape(heading)}</h2>{_fixed_lines(lines)}{more}</section>'
 
 
 def _fixed_lines(sentences: Sequence[Sentence]) -> str:
@@ -63,45 +86,120 @@ def _fixed_lines(sentences: Sequence[Sentence]) -> str:
     return "".join(parts) + ("</ul>" if in_list else "")
 
 
-def _vetted_card(reply: Reply, answer: Answer, number: int) -> str:
-    text, care = split_care(answer.text)
-    care_html = f'<section class="care">{markdown_html(care)}</section>' if care else ""
+def _nearest_topics(reply: Reply, setting: Setting) -> str:
+    """Return the topics that came closest, to be opened to their questions."""
+    topics = list(dict.fromkeys(hit.id.rpartition("/")[0] for hit in reply.hits))[:MAX_TOPICS]
+    html = topics_html(topics, setting.knowledge)
+    return f'<div class="near topics"><p>{escape(setting.words.nearest_topics)}</p>{html}</div>' if html else ""
+
+
+def _candidates(reply: Reply, newest: bool) -> str:
+    choices = [(citation.id, citation.title) for citation in reply.citations]
+    return choice_buttons(choices) if newest else f"<p>{escape(' · '.join(title for _, title in choices))}</p>"
+
+
+def choice_buttons(choices: Iterable[tuple[str, str]]) -> str:
+    """Return a button for each answer (id, title): it shows that very answer."""
+    buttons = "".join(
+        f'<li><button type="button" class="choice" data-do="choose" data-answer="{escape(id_)}">{escape(title)}'
+        "</button></li>"
+        for id_, title in choices
+    )
+    return f'<ul class="choices">{buttons}</ul>'
+
+
+def _vetted_card(reply: Reply, answer: Answer, setting: Setting, number: int) -> str:
+    words = setting.words
+    text, care = split_care(answer.text, words.care_heading)
+    care_html = (
+        f'<section class="care" aria-labelledby="care-{number}">{care_part(care, number)}</section>' if care else ""
+    )
     return (
-        f'<section class="card vetted" id="vetted-{number}"><p class="kind">{HEADINGS[Outcome.ANSWERED]}</p>'
-        f"<h2>{escape(answer.title)}</h2>{markdown_html(text)}{care_html}{_source(reply.citations[0])}</section>"
+        f'<section class="card vetted" id="vetted-{number}"><p class="kind">{escape(words.heading_answered)}</p>'
+        f'<h2>{escape(answer.title)}</h2><div class="text">{markdown_html(text)}</div>{care_html}'
+        f"{source_html(reply.citations[0], words)}{_tools(number, setting)}</section>"
     )
 
 
-def _gone_card() -> str:
-    return '<section class="card fixed"><p>The clinic has withdrawn this answer.</p></section>'
+def care_part(care: str, number: int) -> str:
+    """Return the "When to get help" part with its heading as the section's name."""
+    return markdown_html(care).replace("<h3>", f'<h3 id="care-{number}">', 1)
 
 
-def _worded(reply: Reply, number: int) -> str:
+def _tools(number: int, setting: Setting) -> str:
+    words = setting.words
+    return (
+        '<p class="card-tools">'
+        f'<button type="button" data-do="shorten" data-for="vetted-{number}" aria-pressed="false" '
+        f'data-on="{escape(words.in_full)}" data-off="{escape(words.in_short)}">{escape(words.in_short)}</button>'
+        f'<button type="button" data-do="speak" data-for="vetted-{number}" data-lang="{escape(setting.code)}" hidden '
+        f'data-on="{escape(words.stop_reading)}" data-off="{escape(words.read_aloud)}">{escape(words.read_aloud)}</button></p>'
+    )
+
+
+def _worded(reply: Reply, setting: Setting, number: int) -> str:
     sentences = [sentence for sentence in reply.sentences if sentence.origin == "generated"]
     if not sentences:
         return ""
-    places = {citation.id: place for place, citation in enumerate(reply.citations, 1)}
-    marks = "".join(
-        f'<p>{escape(sentence.text)} <a class="mark" href="#vetted-{number}" '
-        f'aria-label="Source {places[str(sentence.citation)]}">[{places[str(sentence.citation)]}]</a></p>'
-        for sentence in sentences
-    )
-    others = "".join(
-        f"<li>[{place}] {escape(citation.title)}: {_link(citation)}</li>"
-        for place, citation in enumerate(reply.citations, 1)
-        if place > 1
-    )
-    notes = f'<ul class="sources">{others}</ul>' if others else ""
+    said = "".join(_said(sentence, setting, f"{number}-{place}") for place, sentence in enumerate(sentences))
+    return f'<section class="card worded"><p class="kind">{escape(setting.words.worded)}</p>{said}</section>'
+
+
+def _said(sentence: Sentence, setting: Setting, key: str) -> str:
+    """Return a worded sentence with the mark that opens the vetted sentence it rests on."""
+    words = setting.words
+    answer = setting.knowledge.answers.get(str(sentence.citation))
+    if answer is None:
+        return ""  # what it rests on has been withdrawn
     return (
-        '<section class="card worded"><p class="kind">Picked for your question by software, and checked against the text above'
-        f"</p>{marks}{notes}</section>"
+        f'<p>{escape(sentence.text)} <button type="button" class="mark" data-do="reveal" aria-expanded="false" '
+        f'aria-controls="support-{key}" aria-label="{escape(words.worded_mark)}">'
+        '<span aria-hidden="true">i</span></button></p>'
+        f'<div class="support" id="support-{key}" hidden><p class="kind">'
+        f"{escape(fill(words.worded_source, title=answer.title))}</p>{passage_html(answer.text, sentence.support)}</div>"
     )
 
 
-def _source(citation: Citation) -> str:
-    reviewed = f"Reviewed {citation.reviewed}. Next review {citation.due}."
-    state = reviewed if citation.reviewed else "Demonstration text, not reviewed by a clinician."
-    return f'<p class="source">Source: {_link(citation)}. <span class="review">{escape(state)}</span></p>'
+def _offers(reply: Reply, setting: Setting, number: int) -> str:
+    """Return what may be done next: related questions, and saying whether it helped."""
+    if reply.outcome is not Outcome.ANSWERED or reply.citations[0].id not in setting.knowledge.answers:
+        return ""
+    words, answers = setting.words, setting.knowledge.answers
+    related = [(id_, answers[id_].title) for id_ in answers[reply.citations[0].id].see_also if id_ in answers]
+    html = ""
+    if related:
+        html = f'<nav class="related" aria-label="{escape(words.related)}"><h3>{escape(words.related)}</h3>'
+        html += f"{choice_buttons(related[:MAX_RELATED])}</nav>"
+    return html + _helpful(setting, number)
+
+
+def _helpful(setting: Setting, number: int) -> str:
+    words, clinic = setting.words, setting.knowledge.clinic
+    sorry = fill(words.helpful_sorry, phone=clinic.phone, hours=clinic.hours)
+    form = (
+        f'<label for="word-{number}">{escape(words.helpful_word)}</label>'
+        f'<input id="word-{number}" maxlength="200" autocomplete="off">'
+        f'<button type="button" data-do="helpful" data-helpful="no">{escape(words.helpful_send)}</button>'
+        if setting.asks_for_a_word
+        else ""
+    )
+    return (
+        f'<div class="helpful" data-turn="{number}"><p id="helpful-{number}">{escape(words.helpful)}</p>'
+        f'<div role="group" aria-labelledby="helpful-{number}">'
+        f'<button type="button" data-do="helpful" data-helpful="yes">{escape(words.helpful_yes)}</button>'
+        f'<button type="button" data-do="unhelpful">{escape(words.helpful_no)}</button></div>'
+        f'<div class="thanks" role="status" data-thanks="{escape(words.helpful_thanks)}" data-sorry="{escape(sorry)}"></div>'
+        f'<div class="word" hidden>{form}</div></div>'
+    )
+
+
+def source_html(citation: Citation, words: Words, *, address: bool = False) -> str:
+    """Return where an answer comes from, and whether a clinician vouches for it; on paper with the address."""
+    state = words.not_reviewed
+    if citation.reviewed:
+        state = fill(words.reviewed, reviewed=citation.reviewed, due=citation.due)
+    where = f" ({escape(citation.url)})" if address else ""
+    return f'<p class="source">{escape(words.source)} {_link(citation)}{where}. <span class="review">{escape(state)}</span></p>'
 
 
 def _link(citation: Citation) -> str:
@@ -111,11 +209,11 @@ def _link(citation: Citation) -> str:
     return f'<a href="{escape(citation.url)}" target="_blank" rel="noopener noreferrer">{escape(name)}</a>'
 
 
-def split_care(markdown: str) -> tuple[str, str]:
+def split_care(markdown: str, heading: str = "When to get help") -> tuple[str, str]:
     """Return an answer's text without and from its "When to get help" heading on; that part gets its own card."""
     lines = markdown.splitlines()
     for place, line in enumerate(lines):
-        if line.startswith("#") and line.strip("# ").casefold() == CARE_HEADING:
+        if line.startswith("#") and line.strip("# ").casefold() == heading.casefold():
             return "\n".join(lines[:place]), "\n".join(lines[place:])
     return markdown, ""
 

@@ -20,7 +20,7 @@ from chatbot.staff.live import LiveService
 
 Say = Callable[[str], None]
 MAX_THREADS = 400  # a turn that waits for the model holds a thread; none may keep vetted text waiting
-OWN_SCRIPTS = ("connection.js",)  # files beside this one, loaded before anything else of the page
+OWN_SCRIPTS = ("connection.js", "conversation.js")  # files beside this one, loaded before anything else of the page
 
 
 def serve_page(settings: Settings, *, say: Say) -> None:
@@ -89,7 +89,7 @@ def build_app(service: Service | LiveService[Service]) -> Guard:
     """Return the web application: the page behind its guard, and nothing else."""
     settings = service.settings
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, on_startup=[_widen_thread_pool])
-    page = build_page(lambda: service.pipeline, mode=settings.mode)
+    page = build_page(lambda: service.pipeline, mode=settings.mode, idle_s=60 * settings.idle_minutes)
     page.max_threads = MAX_THREADS
     mounted: FastAPI = gr.mount_gradio_app(
         app, page, path="/", server_name=settings.host, server_port=settings.port,

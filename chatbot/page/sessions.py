@@ -4,32 +4,65 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from chatbot.reply import Reply, Turn
 
 MAX_TURNS_REMEMBERED = 50
 LEFT_S = 120.0  # a phone that changes networks, or a server's router that restarts, is back by then
+TWICE_S = 2.0  # the same words again so soon are a key pressed twice
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A turn that has just begun: its stop flag, all that was said before it, and its number from 0."""
+
+    stop: threading.Event
+    before: tuple[Reply, ...]
+    number: int
 
 
 class Conversation:
     """The turns of one tab. A turn that a newer one overtakes is stopped, and what it had shown is kept."""
 
-    def __init__(self) -> None:
-        self.choices: tuple[str, ...] = ()  # answer ids behind the buttons on show
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self.language = ""  # the code that was chosen on the page; empty: not yet
         self.last_used_s = 0.0
         self._replies: list[Reply] = []
         self._unfinished: Reply | None = None
+        self._asking, self._asked_s = "", 0.0  # what the turn under way was asked, and when
+        self._number = -1
         self._stop = threading.Event()
         self._lock = threading.Lock()
 
-    def begin_turn(self) -> tuple[threading.Event, tuple[Reply, ...]]:
-        """Stop the turn that is still being written, if any; return the new one's stop flag and all before it."""
+    @property
+    def number(self) -> int:
+        """The newest turn's number, from 0; -1 before the first."""
+        return self._number
+
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """Everything shown so far, oldest first, what is still being written included."""
         with self._lock:
+            return (*self._replies, *((self._unfinished,) if self._unfinished is not None else ()))
+
+    def begin_turn(self, question: str = "") -> Begun | None:
+        """Stop the turn that is still being written, if any, and begin a new one.
+
+        None when the very same words have just been asked: somebody pressed Enter twice.
+        """
+        now_s = self._now_s()
+        with self._lock:
+            if question and question == self._asking and now_s - self._asked_s < TWICE_S:
+                return None
             self._stop.set()
             self._stop = threading.Event()
             self._keep(self._unfinished)
             self._unfinished = None
-            return self._stop, tuple(self._replies)
+            self._asking, self._asked_s = question, now_s
+            self._number += 1
+            return Begun(self._stop, tuple(self._replies), self._number)
 
     def show(self, turn: threading.Event, reply: Reply, *, finished: bool = False) -> bool:
         """Note what the turn has shown so far; False when a newer turn has taken its place."""
@@ -43,6 +76,7 @@ class Conversation:
 
     def stop(self) -> None:
         """End the turn that is being written; what it has shown stays."""
+        self._asking = ""  # whoever stops may ask the same again at once
         self._stop.set()
 
     def forget(self) -> None:
@@ -51,8 +85,8 @@ class Conversation:
             self._stop.set()
             self._stop = threading.Event()
             self._unfinished = None
+            self._asking = ""
             self._replies.clear()
-            self.choices = ()
 
     def _keep(self, reply: Reply | None) -> None:
         if reply is not None:
@@ -81,7 +115,7 @@ class Sessions:
     def get(self, session_id: str) -> Conversation:
         """Return the tab's conversation, a new one at first; forgets tabs that were idle for too long."""
         with self._lock:
-            conversation = self._conversations.pop(session_id, None) or Conversation()
+            conversation = self._conversations.pop(session_id, None) or Conversation(self._now_s)
             conversation.last_used_s = self._now_s()
             self._conversations[session_id] = conversation
             self._forget_idle()
