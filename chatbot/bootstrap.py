@@ -12,7 +12,7 @@ from chatbot.engine.writer import start_writer
 from chatbot.errors import KnowledgeError, Problem
 from chatbot.grounding.checker import GroundingChecker
 from chatbot.knowledge import Answer, Filler, Knowledge, filler, load_knowledge
-from chatbot.pipeline import Pipeline, Writer
+from chatbot.pipeline import Gaps, Pipeline, Writer
 from chatbot.retrieval.index import Progress, open_index, recalibrated
 from chatbot.retrieval.remembering import Interrupted, RememberingEmbedder, stepwise
 from chatbot.retrieval.retriever import Retriever, read_synonyms
@@ -40,6 +40,7 @@ class Parts:
     gate_problems: tuple[Problem, ...]
     synonyms: Synonyms
     checker: GroundingChecker
+    gaps: Gaps | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,9 @@ class Service:
 
 
 def open_service(
-    settings: Settings, *, with_model: bool, embedder: Embedder | None = None, progress: Progress | None = None
-) -> Service:
+    settings: Settings, *, with_model: bool, embedder: Embedder | None = None, progress: Progress | None = None,
+    gaps: Gaps | None = None,
+) -> Service:  # fmt: skip
     """Return a service ready for questions.
 
     Args:
@@ -80,6 +82,7 @@ def open_service(
         with_model: Start the language model as well; without it replies are vetted text alone.
         embedder: Another embedder than the shipped one, for tests.
         progress: Told ``(done, total)`` texts while the index is being built.
+        gaps: Where questions that find no answer go; whoever opened it closes it.
 
     Raises:
         KnowledgeError: The clinic's facts, fixed texts or safety rules cannot be used.
@@ -87,14 +90,16 @@ def open_service(
     """
     writer = start_writer(settings.engine, state=settings.state) if with_model and settings.mode == "guided" else None
     try:
-        return _assemble(settings, embedder or MiniLM(), writer, progress)
+        return _assemble(settings, embedder or MiniLM(), writer, progress, gaps)
     except BaseException:
         if writer is not None:
             writer.close()
         raise
 
 
-def _assemble(settings: Settings, embedder: Embedder, writer: Writer | None, progress: Progress | None) -> Service:
+def _assemble(
+    settings: Settings, embedder: Embedder, writer: Writer | None, progress: Progress | None, gaps: Gaps | None
+) -> Service:
     shelf = AnswerShelf()
     knowledge = load_knowledge(settings.knowledge, reviewed_only=settings.reviewed_only, read=shelf)
     problems = list(knowledge.problems)
@@ -105,7 +110,7 @@ def _assemble(settings: Settings, embedder: Embedder, writer: Writer | None, pro
     synonyms = read_synonyms(settings.knowledge / "synonyms.yaml", settings.knowledge, problems)
     index = open_index(index_folder(settings), knowledge.answers, synonyms, embedder, progress)
     checker = GroundingChecker(embedder, find_citation=True)
-    parts = Parts(embedder, stepwise(embedder), shelf, gate, gate_state, gate_problems, synonyms, checker)
+    parts = Parts(embedder, stepwise(embedder), shelf, gate, gate_state, gate_problems, synonyms, checker, gaps)
     retriever = Retriever(index)
     pipeline = _pipeline(settings, knowledge, retriever, writer, parts)
     return Service(settings, pipeline, retriever, (*problems, *gate_problems), parts, knowledge)
@@ -115,7 +120,10 @@ def _pipeline(
     settings: Settings, knowledge: Knowledge, retriever: Retriever, writer: Writer | None, parts: Parts
 ) -> Pipeline:
     served = ServedOnly(retriever, knowledge.answers)
-    return Pipeline(knowledge, parts.gate, served, parts.checker, writer, passage_tokens=settings.engine.passage_tokens)
+    return Pipeline(
+        knowledge, parts.gate, served, parts.checker, writer, passage_tokens=settings.engine.passage_tokens,
+        gaps=parts.gaps,
+    )  # fmt: skip
 
 
 def _open_gate(

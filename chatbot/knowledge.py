@@ -4,16 +4,15 @@ Loading never stops at the first bad file. Every problem is collected, and what 
 beside them, so that a broken answer never hides a good one.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
 from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge_files import (
@@ -27,176 +26,30 @@ from chatbot.knowledge_files import (
     shown_path,
     split_head,
 )
-from chatbot.text import has_paragraph, lead_paragraph, markdown_sentences, plain_text
+from chatbot.knowledge_forms import (
+    AcceptanceQuestion,
+    Answer,
+    AnswerHead,
+    Audience,
+    Clinic,
+    GreetingText,
+    Review,
+    Source,
+    Strict,
+    Texts,
+)
+from chatbot.text import has_paragraph
 
 __all__ = [
-    "Answer", "AnswerHead", "Clinic", "Filler", "Knowledge", "Review", "Source", "Strict", "Texts", "field_problems",
-    "filler", "load_knowledge", "parse_answer", "read_answer", "read_model", "read_text", "read_yaml",
+    "AcceptanceQuestion", "Answer", "AnswerHead", "Audience", "Clinic", "Filler", "GreetingText", "Knowledge", "Review",
+    "Source", "Strict", "Texts", "field_problems", "filler", "load_knowledge", "parse_answer", "read_answer",
+    "read_model", "read_text", "read_yaml",
 ]  # fmt: skip
 
 MAX_CHECKS_BYTES = 10 * MAX_FILE_BYTES
 MAX_PROBLEMS_A_FILE = 20
-Audience = Literal["everyone", "adults", "children", "pregnancy", "older adults"]
-ReviewStatus = Literal["draft", "reviewed", "retired"]
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _ID_PART = re.compile(r"[a-z0-9][a-z0-9-]*")
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses keys it does not know: a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
-
-
-class Source(Strict):
-    """The public page an answer rests on, and the day somebody compared the two."""
-
-    title: str = Field(min_length=1)
-    publisher: str = Field(min_length=1)
-    url: HttpUrl
-    checked: date | None = None
-
-
-class Review(Strict):
-    """Who vouches for the text. Dates are days in the clinic's own time."""
-
-    status: ReviewStatus = "draft"
-    reviewer: str | None = None
-    reviewed: date | None = None
-    due: date | None = None
-
-    @model_validator(mode="after")
-    def _a_review_is_signed(self) -> "Review":
-        missing = [name for name in ("reviewer", "reviewed", "due") if not getattr(self, name)]
-        if self.status == "reviewed" and missing:
-            names = ", ".join(missing)
-            raise ValueError(f"{names} is empty; write who checked this text, when, and when it is due again")
-        return self
-
-    def is_current(self, today: date) -> bool:
-        """Say whether a clinician's review is in force on that day."""
-        return self.status == "reviewed" and self.due is not None and today <= self.due
-
-    def is_overdue(self, today: date) -> bool:
-        """Say whether a review was in force once and is not any more on that day."""
-        return self.status == "reviewed" and not self.is_current(today)
-
-
-class AnswerHead(Strict):
-    """The YAML head of an answer file."""
-
-    title: str = Field(min_length=1, max_length=120)
-    questions: tuple[str, ...] = Field(min_length=1)
-    audience: Audience = "everyone"
-    sources: tuple[Source, ...] = Field(min_length=1)
-    review: Review = Review()
-    see_also: tuple[str, ...] = ()
-
-    @field_validator("questions")
-    @classmethod
-    def _questions_are_questions(cls, questions: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not question.strip() for question in questions):
-            raise ValueError("has an empty question; write it or take the line out")
-        return questions
-
-
-class Answer(AnswerHead):
-    """One vetted answer. ``text`` is Markdown with the clinic's numbers filled in."""
-
-    id: str
-    text: str
-
-    @property
-    def topic(self) -> str:
-        """The folder the answer lives in."""
-        return self.id.rpartition("/")[0]
-
-    @property
-    def lead(self) -> str:
-        """The first paragraph: the short answer, as plain text."""
-        return lead_paragraph(self.text)
-
-    @property
-    def plain(self) -> str:
-        """The whole text as plain text, one block a line."""
-        return plain_text(self.text)
-
-    @property
-    def sentences(self) -> list[str]:
-        """Every vetted sentence and list item, in order."""
-        return markdown_sentences(self.text)
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of everything a patient or the index could see; changes when the answer does."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-
-
-class Clinic(Strict):
-    """The clinic's own facts. No phone number shown to a patient comes from anywhere else."""
-
-    PLACEHOLDERS: ClassVar[frozenset[str]] = frozenset((
-        "clinic_name", "clinic_phone", "clinic_hours", "emergency_number", "crisis_number", "poison_number",
-        "reach_a_person",
-    ))  # fmt: skip
-
-    name: str = Field(min_length=1)
-    region: str = Field(min_length=2, description="ISO 3166 country code, small letters")
-    phone: str = Field(min_length=3)
-    hours: str = Field(min_length=1)
-    emergency_number: str = Field(min_length=2)
-    crisis_number: str = Field(min_length=2)
-    poison_number: str = Field(min_length=2)
-    languages: tuple[str, ...] = Field(min_length=1)
-    reach_a_person: str = Field(min_length=1)
-    welcome: str = ""
-
-    def placeholders(self) -> dict[str, str]:
-        """Return what ``{name}`` stands for in answers, cards and fixed texts."""
-        return {
-            "clinic_name": self.name,
-            "clinic_phone": self.phone,
-            "clinic_hours": self.hours,
-            "emergency_number": self.emergency_number,
-            "crisis_number": self.crisis_number,
-            "poison_number": self.poison_number,
-            "reach_a_person": self.reach_a_person,
-        }
-
-
-class GreetingText(Strict):
-    """A small courtesy: what is said back when a message holds nothing but these phrases."""
-
-    phrases: tuple[str, ...] = Field(min_length=1)
-    text: str = Field(min_length=1)
-
-
-class Texts(Strict):
-    """The fixed texts of ``texts.yaml``; nothing here is ever generated."""
-
-    software_notice: str = Field(min_length=1)
-    demonstration_notice: str = Field(min_length=1)
-    no_answer: str = Field(min_length=1)
-    did_you_mean: str = Field(min_length=1)
-    empty_question: str = Field(min_length=1)
-    safety_failure: str = Field(min_length=1)
-    model_unavailable: str = Field(min_length=1)
-    being_reviewed: str = Field(min_length=1)
-    greetings: tuple[GreetingText, ...] = ()
-    topics: dict[str, str] = Field(default={}, description="a topic's folder → its name; else the folder's own name")
-    visit_questions: tuple[str, ...] = Field(default=(), description="printed on the take-away sheet")
-
-
-class AcceptanceQuestion(Strict):
-    """One line of ``checks.yaml``: a question and what it must lead to (an answer id or an outcome)."""
-
-    question: str = Field(min_length=1)
-    expect: str | tuple[str, ...]
-
-    @property
-    def accepted(self) -> tuple[str, ...]:
-        """Every outcome or answer id that is right."""
-        return (self.expect,) if isinstance(self.expect, str) else self.expect
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +67,10 @@ class Knowledge:
     def has_drafts(self) -> bool:
         """Say whether any text being served lacks a clinician's review."""
         return any(answer.review.status != "reviewed" for answer in self.answers.values())
+
+    def with_answer(self, answer: Answer) -> "Knowledge":
+        """Return the same knowledge with one more answer, or another version of one."""
+        return replace(self, answers={**self.answers, answer.id: answer})
 
 
 class Filler:
@@ -279,7 +136,7 @@ def load_knowledge(
     if clinic is None or texts is None:
         raise KnowledgeError(problems)
     answers = {answer.id: answer for answer in (read or read_answers)(root, filler(clinic), problems)}
-    problems += _problems_between(answers)
+    problems += problems_between(answers)
     today = today or date.today()
     problems += [_overdue(answer) for answer in answers.values() if answer.review.is_overdue(today)]
     checks = tuple(_read_checks(root / "checks.yaml", root, problems))
@@ -352,8 +209,11 @@ def parse_answer(path: Path, root: Path, problems: list[Problem]) -> Answer | No
         )
         return None
     text = read_text(path, root, problems)
-    if text is None:
-        return None
+    return parse_answer_text(text, id_, shown, problems) if text is not None else None
+
+
+def parse_answer_text(text: str, id_: str, shown: str, problems: list[Problem]) -> Answer | None:
+    """Return the answer that a file of this text would be, or None after noting what is wrong; ``shown`` names it."""
     parts = split_head(text)
     if parts is None:
         mend = "begin with a --- line, 'key: value' lines and another --- line"
@@ -419,7 +279,8 @@ def _filled(node: Any, fill: Filler) -> Any:
             return node
 
 
-def _problems_between(answers: Mapping[str, Answer]) -> Iterable[Problem]:
+def problems_between(answers: Mapping[str, Answer]) -> Iterable[Problem]:
+    """Yield what is wrong between answers: links that lead nowhere, and questions that two of them claim."""
     asked: dict[str, str] = {}
     for answer in answers.values():
         path = f"answers/{answer.id}.md"

@@ -68,6 +68,16 @@ class Checker(Protocol):
         """Return whether the sentence says nothing that its cited passage does not."""
 
 
+class Gaps(Protocol):
+    """Remembers questions that were asked in vain, for staff; see ``staff/gaps.py``. Never raises, never waits."""
+
+    def note(self, question: str, kind: Literal["no_answer", "did_you_mean"], nearest: Sequence[str]) -> None:
+        """Take a question that found nothing or only suggestions, and the ids of the answers nearest to it."""
+
+    def chosen(self, question: str) -> None:
+        """Take back one "did you mean" of this question: the patient chose a suggestion."""
+
+
 @dataclass(frozen=True, slots=True)
 class Working:
     """Nothing new to read yet; ``stage`` says what is being done, ``before`` how many replies come first."""
@@ -119,6 +129,7 @@ class Pipeline:
         writer: Writer | None,
         *,
         passage_tokens: int = 700,
+        gaps: Gaps | None = None,
     ) -> None:
         self.knowledge = knowledge
         self.gate = gate
@@ -126,6 +137,7 @@ class Pipeline:
         self.checker = checker
         self.writer = writer
         self.passage_tokens = passage_tokens
+        self.gaps = gaps
 
     def ask(
         self,
@@ -167,6 +179,7 @@ class Pipeline:
         yield Working("searching")
         decision = _picked(chosen) if chosen in self.knowledge.answers else self.retriever.decide(message, history)
         draft = clock.mark(replace(draft, hits=_records(decision.hits)), "retrieval")
+        self._note(message, decision, history, chosen)
         match decision.kind:
             case "no_answer":
                 yield from self._finish(
@@ -189,6 +202,14 @@ class Pipeline:
             return self.gate.check(question, history)
         except Exception as error:
             return Verdict.of_failure(self.knowledge.texts.safety_failure, error)
+
+    def _note(self, message: str, decision: Decision, history: Sequence[Turn], chosen: str | None) -> None:
+        if self.gaps is None:
+            return
+        if decision.kind != "answered":
+            self.gaps.note(message, decision.kind, [hit.answer_id for hit in decision.hits[:3]])
+        elif chosen is not None and (asked := [turn.text for turn in history if turn.role == "user"]):
+            self.gaps.chosen(clean_message(asked[-1], limit=MAX_MESSAGE_CHARS))
 
     def _answered(
         self, clock: "_Clock", draft: Reply, decision: Decision, message: str, mode: Mode, stopped: Callable[[], bool]

@@ -80,6 +80,18 @@ class EvalSettings(Frozen):
     )
 
 
+class GapSettings(Frozen):
+    """The record of questions that found no answer. It holds patients' words, so it is off until staff switch it on."""
+
+    record: bool = Field(default=False, description="keep such questions, obvious personal data taken out")
+    keep_days: int = Field(default=90, ge=1, le=3650, description="older ones are deleted")
+    url: str = Field(
+        default="",
+        description="database, as in postgresql+psycopg://user@host/name (the password is read from PGPASSFILE or "
+        "PGPASSWORD); empty: gaps.db in the state folder",
+    )
+
+
 class Settings(Frozen):
     """Everything an operator may set; see the README for the file's format."""
 
@@ -89,7 +101,8 @@ class Settings(Frozen):
     reviewed_only: bool = False
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=1, le=65535)
-    staff_port: int = Field(default=7861, ge=1, le=65535)
+    staff_host: str = Field(default="127.0.0.1", description="other than this machine's own asks for a token")
+    staff_port: int = Field(default=7861, ge=0, le=65535, description="0: no staff page")
     hosts: tuple[HostName, ...] = Field(
         default=(), description="names the page answers to, beside localhost, this machine's name and plain addresses"
     )
@@ -99,6 +112,7 @@ class Settings(Frozen):
     idle_minutes: float = Field(default=10, ge=0, description="a page nobody touches is wiped after these; 0: never")
     engine: EngineSettings = EngineSettings()
     check: CheckSettings = CheckSettings()
+    gaps: GapSettings = GapSettings()
     eval: EvalSettings = EvalSettings()
 
 

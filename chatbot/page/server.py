@@ -1,6 +1,5 @@
 """The web server around the page: one address, everything but the page closed; see ``guard.py``."""
 
-import socket
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -11,11 +10,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from chatbot.bootstrap import Service, open_service, recalibrate, reload
-from chatbot.errors import SettingsError
 from chatbot.page.document import rewrite_document
 from chatbot.page.guard import Guard, Rules
+from chatbot.page.listening import listening
+from chatbot.page.staff_server import staff_page
 from chatbot.page.ui import CSS, build_page
 from chatbot.settings import Settings
+from chatbot.staff.gaps import open_gaps
 from chatbot.staff.live import LiveService
 
 Say = Callable[[str], None]
@@ -32,7 +33,9 @@ def serve_page(settings: Settings, *, say: Say) -> None:
     """
     with listening(settings.host, settings.port) as listener:
         say("Opening the clinic's answers …")
-        service = open_service(settings, with_model=True)
+        gaps = settings.gaps
+        record = open_gaps(gaps.url, settings.state, keep_days=gaps.keep_days) if gaps.record else None
+        service = open_service(settings, with_model=True, gaps=record)
         live = LiveService(service, reload, recalibrate, say=say)
         try:
             app = build_app(live)
@@ -40,10 +43,13 @@ def serve_page(settings: Settings, *, say: Say) -> None:
             _announce(service, say)
             live.start()
             config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-            uvicorn.Server(config).run(sockets=[listener])
+            with staff_page(live, record, say=say):
+                uvicorn.Server(config).run(sockets=[listener])
         finally:
             live.stop()
             service.close()
+            if record is not None:
+                record.close()
 
 
 def _announce(service: Service, say: Say) -> None:
@@ -65,24 +71,6 @@ def _announce(service: Service, say: Say) -> None:
 def embed_snippet(address: str, name: str) -> str:
     """Return the one line of HTML that shows the page in a web site; it works only where ``embed_origins`` says so."""
     return f'<iframe src="{escape(address)}" title="{escape(name)}" style="width:100%;height:45rem;border:0"></iframe>'
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address.
-
-    Raises:
-        SettingsError: The port is taken or the address is not this machine's.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}); end the program that uses it or choose another --port"
-        ) from error
-    return listener
 
 
 def build_app(service: Service | LiveService[Service]) -> Guard:

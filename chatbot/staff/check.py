@@ -9,17 +9,16 @@ from statistics import median
 from typing import Any, Literal
 
 from chatbot.errors import Problem
-from chatbot.knowledge import PLACEHOLDER, Answer, Clinic, Knowledge, Texts, load_knowledge, read_text
+from chatbot.knowledge import Answer, Clinic, Knowledge, Texts, load_knowledge, read_text
 from chatbot.knowledge_files import files_below, shown_path, split_head
+from chatbot.staff.check_answer import answer_problems, reading_problems, text_problems
 from chatbot.staff.check_facts import disagreements
 from chatbot.staff.check_questions import Asked, asked_json, question_problems, written_problems
-from chatbot.staff.check_text import line_problems, number_problems, safety_problems
-from chatbot.staff.readability import MAX_PARAGRAPH_SENTENCES, MAX_SENTENCE_WORDS, read_markdown
-from chatbot.text import lead_paragraph
+from chatbot.staff.check_text import number_problems
+from chatbot.staff.readability import read_markdown
 
 ReviewState = Literal["draft", "in force", "due soon", "overdue"]
 MAX_COMPARED = 3000  # answers; comparing the numbers of more of them takes too long
-QUOTED = 70
 UNKNOWN = "---"
 
 
@@ -89,16 +88,16 @@ def survey(root: Path, *, today: date, due_soon_days: int = 30, max_grade: float
     problems = [*knowledge.problems, *written_problems(knowledge), *_file_problems(root, clinic)]
     answers = list(knowledge.answers.values())
     reviews = tuple(review_row(answer, today, due_soon_days) for answer in answers)
-    problems += [problem for answer in answers for problem in _answer_problems(answer, today)]
+    problems += [problem for answer in answers for problem in answer_problems(answer, today)]
     problems += [_due_soon(row) for row in reviews if row.state == "due soon"]
-    problems += _title_problems(answers)
+    problems += title_problems(answers)
     if len(answers) <= MAX_COMPARED:
         problems += disagreements(answers)
     grades: dict[str, float] = {}
     for answer in answers:
         reading = read_markdown(answer.text)
         grades[answer.id] = reading.grade
-        problems += _reading_problems(answer, reading.grade, reading.long_sentences, reading.long_paragraphs, max_grade)
+        problems += reading_problems(answer, reading, max_grade)
     unchecked = sum(source.checked is None for answer in answers for source in answer.sources)
     return Report(tuple(problems), reviews, grades, unchecked), knowledge
 
@@ -146,7 +145,8 @@ def _file_problems(root: Path, clinic: Clinic | None) -> Iterator[Problem]:
         if in_answers and path.suffix != ".md":
             yield Problem(shown, "", "is not read, because its name does not end in .md; rename it", "warning")
         elif in_answers:
-            yield from _answer_file_problems(path, root, clinic)
+            parts = split_head(read_text(path, root, []) or "")
+            yield from text_problems(parts[1], clinic, shown) if parts else ()
         elif shown == "texts.yaml" or (shown.startswith("safety/") and path.suffix == ".yaml"):
             text = read_text(path, root, [], max_bytes=10_000_000)
             cards = text if shown == "texts.yaml" else _cards_in(text or "")
@@ -164,40 +164,8 @@ def _cards_in(text: str) -> str:
     return "\n".join(lines)
 
 
-def _answer_file_problems(path: Path, root: Path, clinic: Clinic | None) -> Iterator[Problem]:
-    text = read_text(path, root, [])
-    parts = split_head(text) if text is not None else None
-    if parts is None:
-        return
-    shown = shown_path(path, root)
-    yield from number_problems(parts[1], clinic, shown, "text")
-    yield from safety_problems(parts[1], shown, "text")
-
-
-def _answer_problems(answer: Answer, today: date) -> Iterator[Problem]:
-    path = f"answers/{answer.id}.md"
-    for field, line in (("title", answer.title), *(("questions", question) for question in answer.questions)):
-        yield from line_problems(line, path, field)
-        if PLACEHOLDER.search(line):
-            yield Problem(path, field, f"holds a placeholder in {line[:QUOTED]!r}; it is filled in below the head only")
-    if not lead_paragraph(answer.text):
-        yield Problem(path, "text", "has no opening paragraph; start with two or three plain sentences")
-    for source in answer.sources:
-        yield from line_problems(f"{source.title} {source.publisher}", path, "sources")
-        if source.checked is not None and source.checked > today:
-            yield Problem(path, "sources.checked", f"is {source.checked}, a day to come; write the day it was compared")
-        if source.url.scheme not in ("http", "https"):
-            yield Problem(path, "sources.url", "must begin with https://")
-    if answer.id in answer.see_also:
-        yield Problem(path, "see_also", "names this answer itself; take it out")
-    review = answer.review
-    if review.reviewed is not None and review.reviewed > today:
-        yield Problem(path, "review.reviewed", f"is {review.reviewed}, a day to come; write the day it was reviewed")
-    if review.reviewed is not None and review.due is not None and review.due <= review.reviewed:
-        yield Problem(path, "review.due", f"is {review.due}, not after the review on {review.reviewed}")
-
-
-def _title_problems(answers: Sequence[Answer]) -> Iterator[Problem]:
+def title_problems(answers: Sequence[Answer]) -> Iterator[Problem]:
+    """Yield a warning for every title that two answers have."""
     seen: dict[str, str] = {}
     for answer in answers:
         key = " ".join(answer.title.casefold().split())
@@ -205,18 +173,3 @@ def _title_problems(answers: Sequence[Answer]) -> Iterator[Problem]:
             message = f"{answer.title!r} is the title of answers/{seen[key]}.md too; patients cannot tell them apart"
             yield Problem(f"answers/{answer.id}.md", "title", message, "warning")
         seen.setdefault(key, answer.id)
-
-
-def _reading_problems(
-    answer: Answer, grade: float, sentences: Sequence[str], paragraphs: Sequence[str], max_grade: float
-) -> Iterator[Problem]:
-    path = f"answers/{answer.id}.md"
-    if grade > max_grade:
-        message = f"asks for reading grade {grade:.1f}; aim at {max_grade:g} or less with shorter sentences and words"
-        yield Problem(path, "reading", message, "warning")
-    for sentence in sentences:
-        message = f"has a sentence of more than {MAX_SENTENCE_WORDS} words; split it: {sentence[:QUOTED]!r}"
-        yield Problem(path, "reading", message, "warning")
-    for paragraph in paragraphs:
-        message = f"has a paragraph of more than {MAX_PARAGRAPH_SENTENCES} sentences; split it: {paragraph[:QUOTED]!r}"
-        yield Problem(path, "reading", message, "warning")

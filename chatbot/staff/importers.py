@@ -157,7 +157,7 @@ def _write_row(row: Row, answers: Path, report: ImportReport, seen: dict[str, st
     seen[row.id] = row.place
     path = answers / f"{row.id}.md"
     if not path.exists():
-        _write(path, answer_file(row, None))
+        write_beside(path, answer_file(row, None))
         report.created += 1
         return
     old = parse_answer(path, answers.parent, [])
@@ -165,7 +165,7 @@ def _write_row(row: Row, answers: Path, report: ImportReport, seen: dict[str, st
     if change is None:
         report.unchanged += 1
     elif update:
-        _write(path, answer_file(row, old))
+        write_beside(path, answer_file(row, old))
         report.updated.append(change)
     else:
         report.kept.append(change)
@@ -252,7 +252,7 @@ def _counted(
     return Change(id_, added, sum(line.startswith("-") for line in lines), fields, reviewer)
 
 
-def _write(path: Path, text: str) -> None:
+def write_beside(path: Path, text: str) -> None:
     """Write beside and rename, so that a running server never reads half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.tmp")
