@@ -39,7 +39,12 @@ class EngineSettings(Frozen):
     reply_timeout_s: float = Field(default=30, gt=0, description="a reply ends with its vetted text after so long")
     start_timeout_s: float = Field(default=60, gt=0)
     queue_length: int = Field(default=20, ge=0, description="replies that may wait for the model")
-    queue_per_patient: int = Field(default=1, ge=0, description="replies one patient may wait for at once; 0: no limit")
+    queue_per_patient: int = Field(
+        default=1,
+        ge=0,
+        description="replies that a caller who names the patient may wait for at once, 0: no limit; "
+        "a tab of the page has one turn at a time anyway, a new question ends the one before",
+    )
     memory_limit_mib: int = Field(
         default=0, ge=0, description="its process is restarted above this; 0: half more than at its start, and 512"
     )

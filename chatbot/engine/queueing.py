@@ -18,7 +18,8 @@ class FairQueue:
     Args:
         slots: Replies that are written at once.
         length: Replies that may wait beyond those.
-        per_patient: Places one patient may hold at a time; 0 for no limit.
+        per_patient: Places one named patient may hold at a time; 0 for no limit. The page names nobody: a tab has one
+            turn at a time, and its next question must find the place of the one before free at once.
     """
 
     def __init__(self, *, slots: int, length: int, per_patient: int = 0) -> None:

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chatbot.grounding.clauses import Reading, Term, read
+from chatbot.grounding.clauses import read
 from chatbot.grounding.statements import Statement
+from chatbot.grounding.terms import Reading, Term
 
 _FREQUENCIES = {"often", "usually", "sometimes", "some", "many", "most"}
 Pair = tuple[Term, int]  # a term of the claim and the place of its counterpart in the statement

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chatbot.embedder import Embedder, Vectors
-from chatbot.grounding.clauses import Reading, read
+from chatbot.grounding.clauses import read
 from chatbot.grounding.rewording import joined_parts, other_forms, put_together
 from chatbot.grounding.sentence_stream import split_stream as split_stream
 from chatbot.grounding.statements import Statement, Vetted, is_sentence, plain_form, vetted
 from chatbot.grounding.support import objections
+from chatbot.grounding.terms import Reading
 from chatbot.grounding.wording import raw_words, wording
 from chatbot.prompting import ABSTENTION, Passage
 from chatbot.text import split_sentences

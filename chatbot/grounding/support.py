@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from chatbot.grounding.alignment import Overlay, lay_over, strays
-from chatbot.grounding.clauses import Hedge, Reading, Term
 from chatbot.grounding.coverage import losses
 from chatbot.grounding.statements import Statement
+from chatbot.grounding.terms import Hedge, Reading, Term
 from chatbot.grounding.wording import wording
 
 
