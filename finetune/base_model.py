@@ -115,3 +115,20 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+
+
+def merged_model(base: Path, adapter: Path | None) -> Any:
+    """Return the base in full precision with an adapter, if any, merged into it; for computing, not for training.
+
+    Raises:
+        ModelLoadError: The adapter was trained on another base.
+    """
+    if adapter is None:
+        return load_weights(str(base)).eval()
+    from peft import PeftModel  # noqa: PLC0415
+
+    try:
+        return PeftModel.from_pretrained(load_weights(str(base)), str(adapter)).merge_and_unload().eval()
+    except (OSError, ValueError, RuntimeError) as error:  # a missing file; no such layer; another shape
+        why = " ".join(str(error).split())[:200]
+        raise ModelLoadError(f"{adapter}: does not fit {base} ({why}); train it on this base") from error

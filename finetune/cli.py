@@ -64,6 +64,7 @@ for _stage, _told in {
     "dataset": "Make examples from the answers.",
     "distill": "Let a teacher write further questions and replies, and filter them.",
     "train": "Train a LoRA adapter.",
+    "prune": "Take out what matters least, and heal the rest, where the recipe says so.",
     "export": "Write GGUF files and check them against what was trained.",
     "evaluate": "Measure on held-back answers.",
     "promote": "Register the model if every gate holds.",

@@ -1,10 +1,10 @@
 """Recipes: complete YAML files that say how a model is made. No inheritance, no hidden defaults."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chatbot.errors import SettingsError
 
@@ -86,6 +86,18 @@ class TrainRecipe(Part):
     precision: Literal["float32", "bfloat16"]
 
 
+class PruneRecipe(Part):
+    """What is taken out of the model, and how it is healed. A pruned model no longer fits the base's own file."""
+
+    enabled: bool
+    layers: int = Field(ge=0, description="layers to take out")
+    feed_forward: int = Field(ge=0, description="units to keep in each layer, a multiple of 32; 0: all")
+    vocabulary: int = Field(ge=0, description="tokens to keep, a multiple of 32; 0: all")
+    calibration_rows: int = Field(ge=1, description="rows that say what matters")
+    heal_rows: int = Field(ge=0, description="rows whose replies the unpruned model writes anew, to heal with")
+    heal_steps: int = Field(ge=0, description="steps of healing with the settings of `train`; 0: none")
+
+
 class ExportRecipe(Part):
     """How the model is written for serving."""
 
@@ -125,9 +137,16 @@ class Recipe(Part):
     dataset: DatasetRecipe
     distill: DistillRecipe
     train: TrainRecipe
+    prune: PruneRecipe
     export: ExportRecipe
     evaluate: EvaluateRecipe
     promote: PromoteRecipe
+
+    @model_validator(mode="after")
+    def _pruned_models_stand_alone(self) -> Self:
+        if self.prune.enabled and self.export.adapter:
+            raise ValueError("prune.enabled needs export.adapter: false (an adapter of a pruned model fits no file)")
+        return self
 
 
 def load_recipe(name: str) -> Recipe:

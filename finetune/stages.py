@@ -12,6 +12,7 @@ from chatbot.errors import SettingsError
 from chatbot.settings import PROJECT
 from finetune.base_model import need_extra, unpack_base
 from finetune.bench import Bench
+from finetune.curves import keep_curve, plot_curve
 from finetune.dataset import Maker, neighbours_by_search
 from finetune.distill import Asking, ask_for_questions, distilled_rows, kept_questions, report_of, taken_questions
 from finetune.evaluate import Candidate, drafts_of, judge, summary, write_report
@@ -19,12 +20,13 @@ from finetune.export import export_model
 from finetune.filters import grams, questions_in, tally
 from finetune.labels import read_labels
 from finetune.promote import failed_gates, register
+from finetune.prune import prune_model
 from finetune.rows import Row, read_rows, write_rows
 from finetune.served import labelled_rows
 from finetune.split import Split, split_of
-from finetune.stage import Stage, bar, hash_of, hash_text, run_stage, track
+from finetune.stage import Stage, bar, hash_of, hash_text, run_stage, track, write_json
 from finetune.teacher import open_teacher
-from finetune.train import plot_curve, train_adapter
+from finetune.train import train_adapter
 
 SPLITS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 
@@ -170,9 +172,7 @@ def train(bench: Bench) -> None:
     )
 
     def work() -> Mapping[str, Any]:
-        validation = read_rows(validation_file)
-        groups = list(dict.fromkeys(row.group for row in validation))[: recipe.validation_groups]
-        judged_by = [row for row in validation if row.group in groups]
+        judged_by = _first_groups(read_rows(validation_file), recipe.validation_groups)
         with bar("train", recipe.steps) as advance:
             ending = train_adapter(
                 bench.base, read_rows(rows_file), judged_by, stage.folder, recipe,
@@ -180,26 +180,70 @@ def train(bench: Bench) -> None:
                 report=lambda step, steps, _: advance(completed=step, total=steps),
             )  # fmt: skip
         plot_curve(stage.folder / "log.json", stage.folder / "curve.png")
+        keep_curve(stage.folder / "log.json", stage.folder / "trackio", bench.recipe.name)
         return ending
 
     run_stage(stage, work, say=bench.say, needs_mib=500)
 
 
+def prune(bench: Bench) -> None:
+    """Take out what matters least and heal the rest, where the recipe says so."""
+    train(bench)
+    recipe = bench.recipe.prune
+    inputs = {"adapter": hash_of(bench.within("train") / "adapter"), "recipe": recipe.model_dump_json()}
+    if recipe.enabled:
+        inputs |= {"train": bench.recipe.train.model_dump_json(), "seed": str(bench.recipe.seed)}
+    outputs = ("report.json", *(["model"] if recipe.enabled else []), *(["adapter"] if recipe.heal_steps else []))
+    stage = Stage("prune", bench.within("prune"), inputs, outputs)
+
+    def work() -> Mapping[str, Any]:
+        if not recipe.enabled:
+            write_json(stage.folder / "report.json", {"enabled": False})
+            return {"taken out": "nothing, it is off"}
+        rows = read_rows(bench.within("distill") / "train.jsonl")
+        found, healing = prune_model(
+            bench.base, bench.within("train") / "adapter", rows, stage.folder / "model", recipe
+        )
+        if recipe.heal_steps:
+            healed = bench.recipe.train.model_copy(update={"steps": recipe.heal_steps})
+            validation = read_rows(bench.within("dataset") / "validation.jsonl")
+            found |= train_adapter(
+                stage.folder / "model", [*healing, *rows], _first_groups(validation, healed.validation_groups),
+                stage.folder, healed, seed=bench.recipe.seed,
+            )  # fmt: skip
+        write_json(stage.folder / "report.json", {"enabled": True, **found})
+        return found
+
+    run_stage(stage, work, say=bench.say, needs_mib=2000)
+
+
+def _to_export(bench: Bench) -> tuple[Path, Path | None]:
+    """Return the unquantised model and the adapter that belong together after pruning, or without it."""
+    recipe = bench.recipe.prune
+    if not recipe.enabled:
+        return bench.base, bench.within("train") / "adapter"
+    return bench.within("prune") / "model", bench.within("prune") / "adapter" if recipe.heal_steps else None
+
+
+def _first_groups(rows: list[Row], count: int) -> list[Row]:
+    groups = list(dict.fromkeys(row.group for row in rows))[:count]
+    return [row for row in rows if row.group in groups]
+
+
 def export(bench: Bench) -> None:
     """Write the GGUF files and compare them with what was trained."""
-    train(bench)
+    prune(bench)
     recipe = bench.recipe.export
-    adapter = bench.within("train") / "adapter"
+    base, adapter = _to_export(bench)
     outputs = ("parity.json", *(["adapter.gguf"] if recipe.adapter else []), *(["model.gguf"] if recipe.merged else []))
-    stage = Stage(
-        "export", bench.within("export"), {"adapter": hash_of(adapter), "recipe": recipe.model_dump_json()}, outputs
-    )
+    trained = hash_text(hash_of(base), hash_of(adapter) if adapter else "")
+    stage = Stage("export", bench.within("export"), {"model": trained, "recipe": recipe.model_dump_json()}, outputs)
 
     def work() -> Mapping[str, Any]:
         rows = read_rows(bench.within("dataset") / "validation.jsonl")
         with bar("export", 4) as advance:
             return export_model(
-                bench.base, bench.base_gguf, adapter, rows, stage.folder, recipe,
+                base, bench.base_gguf, adapter, rows, stage.folder, recipe,
                 threads=bench.recipe.train.threads, step=lambda _: advance(),
             )  # fmt: skip
 
@@ -278,5 +322,6 @@ def promote(bench: Bench) -> None:
 
 
 STAGES: Mapping[str, Callable[[Bench], None]] = {
-    "dataset": dataset, "distill": distill, "train": train, "export": export, "evaluate": evaluate, "promote": promote,
+    "dataset": dataset, "distill": distill, "train": train, "prune": prune, "export": export, "evaluate": evaluate,
+    "promote": promote,
 }  # fmt: skip

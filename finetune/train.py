@@ -108,24 +108,3 @@ def _ending(history: Sequence[dict[str, float]]) -> dict[str, float]:
     if judged:
         ending |= {"best_validation_loss": min(judged), "last_validation_loss": judged[-1]}
     return ending
-
-
-def plot_curve(log: Path, picture: Path) -> None:
-    """Draw the losses of a finished training."""
-    import matplotlib as mpl  # noqa: PLC0415
-
-    mpl.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
-
-    history = json.loads(log.read_text(encoding="utf-8"))
-    figure, axes = pyplot.subplots(figsize=(7, 4))
-    for name, label in (("loss", "training"), ("eval_loss", "validation")):
-        points = [(entry["step"], entry[name]) for entry in history if name in entry]
-        if points:
-            axes.plot(*zip(*points, strict=True), label=label, marker="o" if name == "eval_loss" else None)
-    axes.set_xlabel("step")
-    axes.set_ylabel("nats a reply token")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(picture, dpi=110)
-    pyplot.close(figure)

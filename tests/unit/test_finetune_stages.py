@@ -2,6 +2,9 @@
 
 import io
 import json
+import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +21,7 @@ from chatbot.grounding.checker import SentenceVerdict
 from chatbot.prompting import ABSTENTION, Message, Passage
 from finetune import converter, filters
 from finetune.cli import app
+from finetune.curves import plot_curve
 from finetune.distill import Asking, distilled_rows
 from finetune.evaluate import read_drafts
 from finetune.parity import divergence, divergence_check, logit_check
@@ -343,3 +347,20 @@ def test_a_half_written_checkpoint_is_not_gone_on_from(tmp_path: Path):
     assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-40")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-20", "checkpoint-40"]
     assert last_whole_checkpoint(tmp_path / "none yet") is None
+
+
+def test_a_trainings_curve_is_drawn_and_kept_on_this_machine(tmp_path: Path):
+    log = tmp_path / "log.json"
+    log.write_text(json.dumps([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 1.5}]))
+    plot_curve(log, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    pytest.importorskip("trackio")
+    # In a process of its own: trackio reads where its store lies when it is imported.
+    keep = "import sys; from pathlib import Path; from finetune.curves import keep_curve; "
+    keep += "keep_curve(Path(sys.argv[1]), Path(sys.argv[2]), 'try')"
+    command = [sys.executable, "-c", keep, str(log), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]
+    with sqlite3.connect(tmp_path / "store" / "health-faq.db") as store:
+        kept = [json.loads(line) for (line,) in store.execute("select metrics from metrics order by id")]
+    assert [entry.get("loss") for entry in kept] == [2.0, 1.0, None]
