@@ -438,6 +438,7 @@ def test(arguments: Sequence[str]) -> int:
     if "model" not in setup.extras:
         say("There is no engine for the language model (see above): tests that need it cannot pass.")
     install_debian_tools()
+    fetch_converter()
     import_rules = "import importlinter.cli; importlinter.cli.lint_imports_command()"
     checks = {
         "ruff check": ["-m", "ruff", "check", "."],
@@ -451,6 +452,15 @@ def test(arguments: Sequence[str]) -> int:
     if failed:
         say(f"FAILED before the tests: {', '.join(failed)} (what they wrote stands above)")
     return status or int(bool(failed))
+
+
+def fetch_converter() -> None:
+    """Fetch the scripts that the test of a whole fine-tuning run needs, so that the run itself needs no network."""
+    fetch = "from finetune.converter import converter_folder; converter_folder()"
+    try:
+        step("llama.cpp's conversion scripts", [PYTHON, "-c", fetch])
+    except StepError as error:
+        say(f"  {error}; the test of a whole fine-tuning run is skipped")
 
 
 def passes(name: str, command: Sequence[str | Path]) -> bool:

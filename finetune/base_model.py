@@ -123,12 +123,22 @@ def merged_model(base: Path, adapter: Path | None) -> Any:
     Raises:
         ModelLoadError: The adapter was trained on another base.
     """
+    model = load_weights(str(base))
     if adapter is None:
-        return load_weights(str(base)).eval()
+        return model.eval()
     from peft import PeftModel  # noqa: PLC0415
+    from peft.utils import load_peft_weights  # noqa: PLC0415
 
     try:
-        return PeftModel.from_pretrained(load_weights(str(base)), str(adapter)).merge_and_unload().eval()
-    except (OSError, ValueError, RuntimeError) as error:  # a missing file; no such layer; another shape
+        trained = {name.partition(".lora_")[0] for name in load_peft_weights(str(adapter), device="cpu")}
+        trained = {name.removeprefix("base_model.model.") for name in trained}
+        kinds = tuple({name.rpartition(".")[2] for name in trained})
+        there = {name for name, _ in model.named_modules() if name.endswith(kinds)}
+        if trained != there:  # the library would leave out what does not fit, and merge the rest
+            raise ValueError(
+                f"{len(trained - there)} of its layers are not there, {len(there - trained)} are not in it"
+            )
+        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().eval()
+    except (OSError, ValueError, RuntimeError) as error:  # a missing file; other layers; another shape
         why = " ".join(str(error).split())[:200]
         raise ModelLoadError(f"{adapter}: does not fit {base} ({why}); train it on this base") from error

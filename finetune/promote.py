@@ -32,11 +32,21 @@ def register(bench: Bench, folder: Path, summaries: Mapping[str, Any]) -> dict[s
     exported = bench.within("export")
     files = [file for file in (exported / "model.gguf", exported / "adapter.gguf") if file.is_file()]
     for file in files:
-        shutil.copy2(file, folder / f"{bench.recipe.name}-{file.name}")
-    shutil.copy2(bench.within("evaluate") / "report.md", folder / "report.md")
+        place_copy(file, folder / f"{bench.recipe.name}-{file.name}")
+    place_copy(bench.within("evaluate") / "report.md", folder / "report.md")
     (folder / "card.md").write_text(card(bench, files, summaries), encoding="utf-8")
     registered = folder / f"{bench.recipe.name}-model.gguf"
     return {"files": len(files), "use": f"healthfaq model use {registered}" if registered.is_file() else "adapter only"}
+
+
+def place_copy(source: Path, target: Path) -> None:
+    """Copy a file so that under the target's name there is the whole of it or nothing, even when the disk fills up."""
+    half = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copy2(source, half)
+        half.replace(target)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def card(bench: Bench, files: list[Path], summaries: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from finetune.curves import plot_curve
 from finetune.distill import Asking, distilled_rows
 from finetune.evaluate import read_drafts
 from finetune.parity import divergence, divergence_check, logit_check
-from finetune.promote import failed_gates
+from finetune.promote import failed_gates, place_copy
 from finetune.recipe import RECIPES, TeacherRecipe, load_recipe
 from finetune.rows import Row
 from finetune.scoring import Score, intervals, is_abstention, measured, score
@@ -364,3 +365,29 @@ def test_a_trainings_curve_is_drawn_and_kept_on_this_machine(tmp_path: Path):
     with sqlite3.connect(tmp_path / "store" / "health-faq.db") as store:
         kept = [json.loads(line) for (line,) in store.execute("select metrics from metrics order by id")]
     assert [entry.get("loss") for entry in kept] == [2.0, 1.0, None]
+
+
+def test_a_disk_that_fills_up_while_registering_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = tmp_path / "model.gguf"
+    source.write_bytes(b"new" * 100)
+    target = tmp_path / "registered" / "model.gguf"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+
+    def fills_up(_: Path, half: Path) -> None:
+        half.write_bytes(b"new")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copy2", fills_up)
+    with pytest.raises(OSError, match="No space left"):
+        place_copy(source, target)
+    assert [(path.name, path.read_bytes()) for path in target.parent.iterdir()] == [("model.gguf", b"old")]
+
+
+def test_pruning_and_an_adapter_for_the_bases_own_file_exclude_each_other(tmp_path: Path):
+    content = yaml.safe_load((RECIPES / "tiny.yaml").read_text(encoding="utf-8"))
+    content["prune"]["enabled"] = True
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"prune.enabled needs export.adapter: false"):
+        load_recipe(str(path))
