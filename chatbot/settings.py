@@ -115,6 +115,7 @@ class Settings(Frozen):
         default=(), description="web sites that may show the page in a frame, as https://www.example.org"
     )
     idle_minutes: float = Field(default=10, ge=0, description="a page nobody touches is wiped after these; 0: never")
+    explain: bool = Field(default=False, description="say why below each reply: for demonstrations, not for patients")
     engine: EngineSettings = EngineSettings()
     check: CheckSettings = CheckSettings()
     gaps: GapSettings = GapSettings()

@@ -1,6 +1,6 @@
 """The web server around the page: one address, everything but the page closed; see ``guard.py``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -10,11 +10,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from chatbot.bootstrap import Service, open_service, recalibrate, reload
+from chatbot.explain import explain, explanation_html
 from chatbot.page.document import rewrite_document
 from chatbot.page.guard import Guard, Rules
 from chatbot.page.listening import listening
 from chatbot.page.staff_server import staff_page
 from chatbot.page.ui import CSS, build_page
+from chatbot.pipeline import Event
 from chatbot.settings import Settings
 from chatbot.staff.gaps import open_gaps
 from chatbot.staff.live import LiveService
@@ -77,7 +79,10 @@ def build_app(service: Service | LiveService[Service]) -> Guard:
     """Return the web application: the page behind its guard, and nothing else."""
     settings = service.settings
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, on_startup=[_widen_thread_pool])
-    page = build_page(lambda: service.pipeline, mode=settings.mode, idle_s=60 * settings.idle_minutes)
+    page = build_page(
+        lambda: service.pipeline, mode=settings.mode, idle_s=60 * settings.idle_minutes,
+        why=_explained(service) if settings.explain else None,
+    )  # fmt: skip
     page.max_threads = MAX_THREADS
     mounted: FastAPI = gr.mount_gradio_app(
         app, page, path="/", server_name=settings.host, server_port=settings.port,
@@ -97,6 +102,16 @@ def _rules(service: Service | LiveService[Service], settings: Settings) -> Rules
         return rewrite_document(document, nonce=nonce, scripts=tuple(files), without_script=notice)
 
     return Rules(frozenset(settings.hosts), settings.embed_origins, files, rewrite)
+
+
+def _explained(service: Service | LiveService[Service]) -> Callable[[Sequence[Event]], str]:
+    """Return what says why a turn ended as it did, by the rules and answers of this moment."""
+
+    def why(events: Sequence[Event]) -> str:
+        state = service.state if isinstance(service, LiveService) else service
+        return explanation_html(explain(events, knowledge=state.knowledge, rules=state.parts.gate.rules))
+
+    return why
 
 
 async def _widen_thread_pool() -> None:

@@ -24,6 +24,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from chatbot.bootstrap import Service
+from chatbot.energy import CHATBOT_ANSWER_WH, EnergyMeter
 from chatbot.explain import explain, explanation_html
 from chatbot.knowledge import Answer, Audience, Knowledge
 from chatbot.page.cards import Setting, turn_html
@@ -96,6 +97,7 @@ class _StaffPage:
 
     def __init__(self, live: LiveService[Service], record: GapRecord | None) -> None:
         self._live, self._record = live, record
+        self._energy = EnergyMeter(live.settings.eval.core_watts)
         self._embedder = stepwise(live.state.parts.embedder)  # remembers what wordings mean, goes behind patients
         self._lock = threading.Lock()  # guards the embedder and the survey
         self._surveyed: tuple[Knowledge, date, Report] | None = None
@@ -121,6 +123,7 @@ class _StaffPage:
             unchecked=report.unchecked_sources, median_grade=report.median_grade, max_grade=settings.check.max_grade,
             due_soon_days=settings.check.due_soon_days, n_served=len(state.knowledge.answers),
             n_waiting=state.n_waiting, n_groups=len(groups), recording=self._record is not None,
+            energy=self._energy.spent(), chatbot_answer_wh=CHATBOT_ANSWER_WH,
         )  # fmt: skip
 
     def asked(self, fields: Fields) -> Response:

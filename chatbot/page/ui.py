@@ -1,7 +1,7 @@
 """The patients' page in Gradio: it shows what the pipeline yields and decides nothing itself."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -17,7 +17,7 @@ from chatbot.page.sessions import Begun, Conversation, Sessions, history_of
 from chatbot.page.sheet import Sheet, sheet_html, sheet_of
 from chatbot.page.suggestions import Suggestions, suggestions_html
 from chatbot.page.words import Words, words_for
-from chatbot.pipeline import MAX_MESSAGE_CHARS, Finished, Mode, Pipeline, Shown, Working
+from chatbot.pipeline import MAX_MESSAGE_CHARS, Event, Finished, Mode, Pipeline, Shown, Working
 from chatbot.reply import Outcome, Reply
 
 HERE = Path(__file__).parent
@@ -27,12 +27,14 @@ BRIDGE = """for (const kind of ['click', 'input', 'select']) {
   element.addEventListener('own-' + kind, (event) => trigger(kind, event.detail));
 }"""
 Feedback = Callable[[str, bool, str], None]  # answer id, whether it helped, the patient's own word
+Why = Callable[[Sequence[Event]], str]  # everything one turn yielded → why it ended so, as HTML
 Update = dict[Any, Any]
 
 
 def build_page(
-    current: Callable[[], Pipeline], *, mode: Mode, idle_s: float = 600, feedback: Feedback | None = None
-) -> gr.Blocks:
+    current: Callable[[], Pipeline], *, mode: Mode, idle_s: float = 600, feedback: Feedback | None = None,
+    why: Why | None = None,
+) -> gr.Blocks:  # fmt: skip
     """Return the page.
 
     Args:
@@ -40,9 +42,10 @@ def build_page(
         mode: How replies are made while a model is there.
         idle_s: Seconds after which a page that nobody touches is wiped; 0: never.
         feedback: Told whether an answer helped. Without it that goes nowhere, and no words are asked for.
+        why: For demonstrations: its HTML stands below each reply.
     """
     with gr.Blocks(title=current().knowledge.clinic.name, analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
-        page = _Page(current, mode, idle_s, feedback)
+        page = _Page(current, mode, idle_s, feedback, why)
         page.listen(blocks)
     blocks.queue(api_open=False, max_size=1000, default_concurrency_limit=None)
     page_blocks: gr.Blocks = blocks
@@ -52,11 +55,14 @@ def build_page(
 class _Page:
     """The page's parts and its event handlers; made inside a ``gr.Blocks``."""
 
-    def __init__(self, current: Callable[[], Pipeline], mode: Mode, idle_s: float, feedback: Feedback | None) -> None:
+    def __init__(
+        self, current: Callable[[], Pipeline], mode: Mode, idle_s: float, feedback: Feedback | None, why: Why | None
+    ) -> None:
         self._current = current
         self._mode = mode
         self._idle_s = idle_s
         self._feedback = feedback
+        self._why = why
         self._sessions = Sessions()
         self._suggestions: tuple[Knowledge | None, str, Suggestions | None] = (None, "", None)
         knowledge, words = current().knowledge, self.languages[self.first_language]
@@ -268,9 +274,11 @@ class _Page:
         pipeline, setting = self._current(), self._setting(conversation)
         past = self._past(begun.before, setting, begun.number)
         stage, started = "", False
+        events: list[Event] = []
         for event in pipeline.ask(
             question, history_of(begun.before), mode=self._mode, chosen=chosen, stopped=begun.stop.is_set
         ):
+            events.append(event)
             match event:
                 case Working(stage="waiting" | "writing"):
                     stage = setting.words.waiting(event.before)
@@ -282,7 +290,8 @@ class _Page:
                     started = True
                 case Finished(reply=reply):
                     if conversation.show(begun.stop, reply, finished=True):
-                        yield self._finished(reply, setting, begun)
+                        why = "" if self._why is None else self._why(events)
+                        yield self._finished(reply, setting, begun, why)
                 case _:
                     continue
 
@@ -294,10 +303,10 @@ class _Page:
         newest = turn_html(reply, setting, number=begun.number, finished=False)
         return {self.newest: newest, self.status: _line(stage), self.stop: gr.update(interactive=True)} | first
 
-    def _finished(self, reply: Reply, setting: Setting, begun: Begun) -> Update:
+    def _finished(self, reply: Reply, setting: Setting, begun: Begun, why: str) -> Update:
         spoken = "" if reply.outcome in (Outcome.EMERGENCY, Outcome.CRISIS) else reply.text
         return {
-            self.newest: turn_html(reply, setting, number=begun.number),
+            self.newest: turn_html(reply, setting, number=begun.number) + why,
             self.status: "",
             self.announce: _status(spoken),
             self.stop: gr.update(interactive=False),
