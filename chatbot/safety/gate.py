@@ -10,7 +10,7 @@ from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge import GreetingText
 from chatbot.reply import Outcome, Turn
 from chatbot.safety.match import Hit, Reading
-from chatbot.safety.meaning import VECTORS_FILE, Likeness, Meaning
+from chatbot.safety.meaning import LIKENESS_FILE, Likeness, Meaning, Side, Weighed, read_weights
 from chatbot.safety.rules import ReadyRule, RuleBook
 from chatbot.safety.text import Word
 
@@ -45,6 +45,12 @@ class Fired:
 
     rule: ReadyRule
     matched: tuple[str, ...]
+    hits: tuple[Hit, ...] = ()  # where, when all of it stands in this message
+
+    @property
+    def side(self) -> Side:
+        """Which scale the words are weighed on."""
+        return "declined" if self.rule.kind == "declined" else "urgent"
 
 
 class SafetyGate:
@@ -56,21 +62,21 @@ class SafetyGate:
                 [Problem("safety", "", "the safety rules cannot be used; mend the problems listed first")]
             )
         self.rules = rules
-        vectors = rules.folder / VECTORS_FILE if rules.folder is not None else None
-        self.meaning = Meaning(rules, embedder, vectors) if embedder is not None else None
+        self.meaning = _open_meaning(rules, embedder) if embedder is not None else None
         self._read = lru_cache(maxsize=256)(rules.reader.read)
 
     def check(self, message: str, history: Sequence[Turn] = ()) -> Verdict | None:
         """Return the verdict of the most urgent rule that fires, or None."""
         reading = self._read(bounded(message))
-        fired = self._first_fired(reading, history)
-        if fired is not None and self.rules.outcome(fired.rule.group) is not Outcome.DECLINED:
+        weighed = self.meaning.weigh(reading) if self.meaning is not None else None
+        fired = self._first_fired(reading, history, weighed)
+        if fired is not None and fired.side == "urgent":
             return self._verdict(fired.rule.group, fired.rule.id, fired.matched)
-        if self.meaning is not None and (alike := self.meaning.urgent(reading)) is not None:
+        if weighed is not None and (alike := weighed.likest("urgent")) is not None:
             return self._verdict_of_likeness(alike)
         if fired is not None:
             return self._verdict(fired.rule.group, fired.rule.id, fired.matched)
-        if self.meaning is not None and (alike := self.meaning.declined(reading)) is not None:
+        if weighed is not None and (alike := weighed.likest("declined")) is not None:
             return self._verdict_of_likeness(alike)
         return None
 
@@ -78,16 +84,28 @@ class SafetyGate:
         return Verdict(self.rules.outcome(group), rule_id, self.rules.groups[group].card, matched)
 
     def _verdict_of_likeness(self, alike: Likeness) -> Verdict:
-        return self._verdict(alike.group, f"{alike.group}/like-examples", (alike.window, f"like: {alike.example}"))
+        return self._verdict(alike.group, f"{alike.group}/like-examples", (alike.window, *alike.signs))
 
-    def _first_fired(self, reading: Reading, history: Sequence[Turn]) -> Fired | None:
+    def _first_fired(self, reading: Reading, history: Sequence[Turn], weighed: Weighed | None) -> Fired | None:
         said = [turn.text[:EARLIER_CHARS] for turn in history if turn.role == "user"][-EARLIER_MESSAGES:]
         earlier = [self._read(text) for text in said]
         for rule in self.rules.rules:
-            matched = fire(rule, reading) or (fire_with_earlier(rule, reading, earlier) if rule.rule.earlier else None)
-            if matched:
+            fired = fire(rule, reading)
+            if fired is not None and (weighed is None or weighed.believes(fired.side, fired.hits)):
+                return fired
+            if rule.rule.earlier and earlier and (matched := fire_with_earlier(rule, reading, earlier)):
                 return Fired(rule, matched)
         return None
+
+
+def _open_meaning(rules: RuleBook, embedder: Embedder) -> Meaning:
+    """Return the weighing half, fitted anew when there are no weights for this embedder (which takes a minute)."""
+    weights = read_weights(rules.folder / LIKENESS_FILE) if rules.folder is not None else None
+    if weights is None or weights.embedder != embedder.name:
+        from chatbot.safety.fitting import fit  # noqa: PLC0415 - scikit-learn is slow to import and hardly ever needed
+
+        weights = fit(rules, embedder)
+    return Meaning(rules, weights, embedder)
 
 
 def bounded(message: str) -> str:
@@ -100,8 +118,8 @@ def bounded(message: str) -> str:
     return "\n".join([message[:edge], *middle, message[-edge:]])
 
 
-def fire(rule: ReadyRule, reading: Reading) -> tuple[str, ...] | None:
-    """Return the message's words that make the rule fire, or None."""
+def fire(rule: ReadyRule, reading: Reading) -> Fired | None:
+    """Return the rule with the message's words that make it fire, or None."""
     if not all(any(name in reading.hits for name in part) for part in (*rule.parts, *rule.who)):
         return None
     parts = [meant(reading, part, rule.rule.even_if) for part in rule.parts]
@@ -112,7 +130,8 @@ def fire(rule: ReadyRule, reading: Reading) -> tuple[str, ...] | None:
     cluster = close_together(parts, reading, rule.rule.within, against, in_order=rule.rule.in_order)
     if cluster is None:
         return None
-    return tuple(reading.quote(hit) for hit in (*cluster, *(hits[0] for hits in who)))
+    hits = (*cluster, *(found[0] for found in who))
+    return Fired(rule, tuple(reading.quote(hit) for hit in hits), cluster)
 
 
 def fire_with_earlier(rule: ReadyRule, reading: Reading, earlier: Sequence[Reading]) -> tuple[str, ...] | None:

@@ -1,211 +1,176 @@
-"""The semantic half of the safety gate: how like a message is to the clinic's own examples.
+"""The weighing half of the safety gate: how much a piece of a message speaks for danger, learnt from the examples.
 
-Each window of a message is compared with the examples that must fire and with those that must not. The margin between
-the two decides, at an operating point that stands in ``harmless.yaml`` and was set on development examples only. A
-window that speaks of the group in the rules' own words needs a smaller margin than one that does not.
+A piece is weighed by adding up: a fixed weight for each of its words, pairs of words, rule lists and doubts (see
+``windows``), and its meaning as a vector times a fixed vector. The sum is the log-odds of a logistic regression that
+``fitting`` made of the clinic's own examples and wrote to ``likeness.json``, where every weight can be read. Two
+points on that scale decide (``harmless.yaml``): from ``alone`` it is enough by itself; a rule that fired on a piece
+below ``beside_rule`` is not believed.
 """
 
-import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from chatbot.embedder import Embedder
 from chatbot.safety.match import Hit, Reading
-from chatbot.safety.rules import Group, Harmless, Kind, ReadyRule, RuleBook
+from chatbot.safety.rules import RuleBook
+from chatbot.safety.windows import lists_of, signs_of, window_text, windows_of
 
-VECTORS_FILE = "examples.npz"  # made from the examples; what is missing in it is embedded when the gate opens
-MAX_WINDOWS = 3
-WINDOW_WORDS = 28
-WINDOW_STEP = 20
-MIN_WORDS = 3
-TOLD_HITS = 3  # so many of the rules' words make a window one that speaks of the group
-FRAME_AT_START = 4  # a question frame or "if I ever" within these words turns the whole window into a question
+LIKENESS_FILE = "likeness.json"
+MEANING_SCALE = 3.0  # a vector of length one against the words' scale; see ``windows``
+MAX_EMBEDDED = 2  # windows whose meaning is looked at; words alone rank the others below these
+LONG_WINDOWS = 4  # a message of so many windows has more chances to sound like an example, so more is asked of it
+TOLD_SIGNS = 4
 
-Vectors = npt.NDArray[np.float32]
+Vector = npt.NDArray[np.float32]
+Side = Literal["urgent", "declined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One sum: what is added for each sign, and the vector that a window's meaning is multiplied with."""
+
+    bias: float
+    signs: Mapping[str, float]
+    meaning: Vector  # float32 (dim,)
+    least: float = -99.0  # a window whose signs add up to less is not worth embedding; hardly any example's do
+
+    def of_signs(self, signs: Mapping[str, float]) -> float:
+        """Return what the signs add up to, without the meaning."""
+        return self.bias + sum(self.signs.get(name, 0.0) * amount for name, amount in signs.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What ``likeness.json`` holds: a head for each side, one for each group to choose its card, and its origin."""
+
+    embedder: str
+    made_of: str  # fingerprint of the examples
+    sides: Mapping[Side, Head]
+    groups: Mapping[str, Head]
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """The group whose examples a window is most like."""
+    """A window that is enough by itself, the group whose card it gets, and what spoke for it most."""
 
     group: str
-    kind: Kind
-    margin: float  # mean cosine to the nearest must-fire examples less that to the nearest others
+    score: float  # log-odds
     window: str
-    example: str  # the nearest must-fire example
-    told: bool  # the window holds words of the group's rules as well
+    signs: tuple[str, ...]
 
 
 class Meaning:
-    """Compares windows of a message with the examples of a rule book."""
+    """Weighs messages. Safe to share between threads."""
 
-    def __init__(self, rules: RuleBook, embedder: Embedder, vectors: Path | None = None) -> None:
-        """Embed the examples, or take their vectors from the file when it holds them.
+    def __init__(self, rules: RuleBook, weights: Weights, embedder: Embedder) -> None:
+        assert rules.harmless is not None
+        self.point = rules.harmless.meaning
+        self.weights = weights
+        self.lists = lists_of(rules.rules)
+        self.embedder = embedder
+        self.groups: Mapping[Side, Sequence[str]] = {
+            "urgent": [id_ for id_ in weights.groups if id_ in rules.groups and rules.groups[id_].kind != "declined"],
+            "declined": [id_ for id_ in weights.groups if id_ in rules.groups and rules.groups[id_].kind == "declined"],
+        }
 
-        Args:
-            rules: A usable rule book.
-            embedder: The embedder that messages are embedded with as well.
-            vectors: A file of :func:`write_vectors`; one made with another embedder or of other texts does no harm.
-        """
-        assert rules.harmless is not None and rules.reader is not None
-        self._rules = rules
-        self._reader = rules.reader
-        self._embedder = embedder
-        self._nearest = rules.harmless.meaning.nearest
-        self._point = rules.harmless.meaning
-        self._lists = _telling_lists(rules.rules)
-        rows = example_rows(rules.groups.values(), rules.harmless)
-        self._texts = [text for text, _ in rows]
-        self._groups = [group or "" for _, group in rows]
-        kinds = [rules.groups[group].kind if group else None for group in self._groups]
-        self._urgent = np.array([kind in ("emergency", "crisis") for kind in kinds])
-        self._declined = np.array([kind == "declined" for kind in kinds])
-        self._vectors = embed_examples([self._normal(text) for text in self._texts], embedder, vectors)
-
-    def urgent(self, reading: Reading) -> Likeness | None:
-        """Return what makes the message an emergency or a crisis by its meaning, or None."""
-        return self._likest(reading, self._urgent, self._point.alone, self._point.with_words)
-
-    def declined(self, reading: Reading) -> Likeness | None:
-        """Return what makes the message one to decline by its meaning, or None."""
-        return self._likest(reading, self._declined, self._point.declined_alone, self._point.declined_with_words)
-
-    def _likest(
-        self, reading: Reading, mask: npt.NDArray[np.bool_], alone: float, with_words: float
-    ) -> Likeness | None:
-        found = [one for one in self.likenesses(reading, mask) if one.margin >= (with_words if one.told else alone)]
-        return max(found, key=lambda one: one.margin, default=None)
-
-    def likenesses(self, reading: Reading, mask: npt.NDArray[np.bool_]) -> list[Likeness]:
-        """Return for every window that is looked at the group among ``mask`` that it is most like."""
-        windows = self.windows(reading)
-        if not windows:
-            return []
-        texts = [_text(reading, window) for window in windows]
-        cosines = self._cosines(tuple(texts))
-        ours, others = np.flatnonzero(mask), np.flatnonzero(~mask)
-        found = []
-        for window, text, row in zip(windows, texts, cosines, strict=True):
-            best = ours[np.argsort(row[ours])[-self._nearest :]]
-            margin = float(row[best].mean() - np.sort(row[others])[-self._nearest :].mean())
-            nearest = int(best[-1])
-            group = self._groups[nearest]
-            told = self._is_told(reading, window, {self._groups[int(place)] for place in best})
-            kind = self._rules.groups[group].kind
-            found.append(Likeness(group, kind, margin, text, self._texts[nearest], told))
-        return found
-
-    def windows(self, reading: Reading) -> list[Hit]:
-        """Return the sentences, long ones in pieces, that are worth comparing: at most ``MAX_WINDOWS``."""
-        candidates = [window for window in _windows(reading) if reading.window_doubt(window, FRAME_AT_START) is None]
-        if len(candidates) <= MAX_WINDOWS:
-            return candidates
-        worth = {window: self._words_told(reading, window) for window in candidates}
-        best = sorted(candidates, key=lambda window: (-worth[window], window.start))[:MAX_WINDOWS]
-        return sorted(best)
-
-    def _words_told(self, reading: Reading, window: Hit) -> int:
-        return sum(
-            window.start <= hit.start < window.end
-            for names in self._lists.values()
-            for name in names
-            for hit in reading.hits.get(name, ())
-        )
-
-    def _is_told(self, reading: Reading, window: Hit, groups: Iterable[str]) -> bool:
-        return any(
-            sum(
-                window.start <= hit.start < window.end and reading.doubt(hit) is None
-                for name in self._lists[group]
-                for hit in reading.hits.get(name, ())
-            )
-            >= TOLD_HITS
-            for group in groups
-        )
-
-    def _cosines(self, texts: tuple[str, ...]) -> Vectors:
-        return self._embedder.encode(texts) @ self._vectors.T
-
-    def _normal(self, text: str) -> str:
-        return " ".join(word.text for word in self._reader.read(text).words)
+    def weigh(self, reading: Reading) -> "Weighed":
+        """Return the message's windows, to be weighed as far as somebody asks."""
+        return Weighed(self, reading)
 
 
-def example_rows(groups: Iterable[Group], harmless: Harmless) -> list[tuple[str, str | None]]:
-    """Return every example with its group, or with None when it must not fire."""
-    rows: list[tuple[str, str | None]] = []
-    for group in groups:
-        rows += [(text, group.id) for text in group.must_fire]
-        rows += [(text, None) for text in group.must_not_fire]
-    return rows + [(text, None) for text in harmless.must_not_fire]
+class Weighed:
+    """One message on the scale. Nothing is embedded before its meaning can change the outcome."""
+
+    def __init__(self, meaning: Meaning, reading: Reading) -> None:
+        self._meaning = meaning
+        self._reading = reading
+        self._signs: dict[Hit, Mapping[str, float]] = {}
+        self._vectors: dict[Hit, Vector] = {}
+
+    @cached_property
+    def windows(self) -> Sequence[Hit]:
+        """The message's windows in order."""
+        return windows_of(self._reading)
+
+    def believes(self, side: Side, hits: Iterable[Hit]) -> bool:
+        """Say whether a rule that fired on these words may show its card: some window with them does not speak against."""
+        point, head = self._meaning.point, self._meaning.weights.sides[side]
+        least = point.beside_rule if side == "urgent" else point.declined_beside_rule
+        least += point.beside_long if len(self.windows) >= LONG_WINDOWS else 0.0
+        places = [(hit.start, hit.end) for hit in hits]
+        over = [w for w in self.windows if any(w.start < end and start < w.end for start, end in places)]
+        ranked = sorted(over, key=lambda window: -head.of_signs(self._signs_of(window)))
+        return not over or any(self.score(head, window) >= least for window in ranked[:MAX_EMBEDDED])
+
+    def likest(self, side: Side) -> Likeness | None:
+        """Return the window that is enough by itself for this side, or None."""
+        point, head = self._meaning.point, self._meaning.weights.sides[side]
+        alone = point.alone if side == "urgent" else point.declined_alone
+        alone += point.alone_long if len(self.windows) >= LONG_WINDOWS else 0.0
+        by_signs = {window: head.of_signs(self._signs_of(window)) for window in self.windows}
+        ranked = sorted(self.windows, key=lambda window: -by_signs[window])[:MAX_EMBEDDED]
+        worth = [window for window in ranked if by_signs[window] >= head.least]
+        best = max(worth, key=lambda window: self.score(head, window), default=None)
+        if best is None or self.score(head, best) < alone:
+            return None
+        signs = self._signs_of(best)
+        telling = sorted(signs, key=lambda name: -head.signs.get(name, 0.0) * signs[name])[:TOLD_SIGNS]
+        told = tuple(name for name in telling if head.signs.get(name, 0.0) > 0)
+        return Likeness(self._group(side, best), self.score(head, best), window_text(self._reading, best), told)
+
+    def score(self, head: Head, window: Hit) -> float:
+        """Return the window's log-odds."""
+        return head.of_signs(self._signs_of(window)) + MEANING_SCALE * float(head.meaning @ self._vector(window))
+
+    def _group(self, side: Side, window: Hit) -> str:
+        heads = self._meaning.weights.groups
+        return max(self._meaning.groups[side], key=lambda id_: self.score(heads[id_], window))
+
+    def _signs_of(self, window: Hit) -> Mapping[str, float]:
+        if window not in self._signs:
+            self._signs[window] = signs_of(self._reading, window, self._meaning.lists)
+        return self._signs[window]
+
+    def _vector(self, window: Hit) -> Vector:
+        if window not in self._vectors:
+            self._vectors[window] = self._meaning.embedder.encode([window_text(self._reading, window)])[0]
+        return self._vectors[window]
 
 
-def embed_examples(texts: Sequence[str], embedder: Embedder, file: Path | None) -> Vectors:
-    """Return float32 vectors ``(len(texts), dim)``, L2-normalised, from the file where it has them."""
-    known = _read_vectors(file, embedder.name) if file is not None else {}
-    missing = sorted({text for text in texts if _key(text) not in known})
-    if missing:
-        known |= dict(zip(map(_key, missing), embedder.encode(missing), strict=True))
-    return np.stack([known[_key(text)] for text in texts]).astype(np.float32)
-
-
-def write_vectors(file: Path, rules: RuleBook, embedder: Embedder) -> int:
-    """Write the vectors of all examples, so that the gate opens at once; return how many."""
-    assert rules.reader is not None and rules.harmless is not None
-    rows = example_rows(rules.groups.values(), rules.harmless)
-    texts = sorted({" ".join(word.text for word in rules.reader.read(text).words) for text, _ in rows})
-    vectors = embed_examples(texts, embedder, file if file.is_file() else None)
-    keys = np.array([_key(text) for text in texts])
-    np.savez_compressed(file, name=np.array(embedder.name), keys=keys, vectors=vectors.astype(np.float16))
-    return len(texts)
-
-
-def _read_vectors(file: Path, name: str) -> dict[str, Vectors]:
-    """Return the file's vectors by key; nothing of a file that is missing, damaged or of another embedder."""
+def read_weights(file: Path) -> Weights | None:
+    """Return the weights of the file, or None when it is missing or cannot be used."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            if str(stored["name"]) != name:
-                return {}
-            return dict(zip(map(str, stored["keys"]), stored["vectors"].astype(np.float32), strict=True))
-    except (OSError, ValueError, KeyError, EOFError):
-        return {}
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        sides: dict[Side, Head] = {"urgent": _head(stored["urgent"]), "declined": _head(stored["declined"])}
+        groups = {str(id_): _head(head) for id_, head in stored["groups"].items()}
+        return Weights(str(stored["embedder"]), str(stored["made_of"]), sides, groups)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
-def _key(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def write_weights(file: Path, weights: Weights) -> None:
+    """Write the weights; the file appears only when it is whole."""
+    stored: dict[str, Any] = {"embedder": weights.embedder, "made_of": weights.made_of}
+    stored |= {str(side): _as_json(head) for side, head in weights.sides.items()}
+    stored["groups"] = {id_: _as_json(head) for id_, head in weights.groups.items()}
+    partial = file.with_suffix(".part")
+    partial.write_text(json.dumps(stored, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(file)
 
 
-def _telling_lists(rules: Iterable[ReadyRule]) -> Mapping[str, frozenset[str]]:
-    lists: dict[str, set[str]] = {}
-    for rule in rules:
-        lists.setdefault(rule.group, set()).update(*rule.parts)
-    return {group: frozenset(names) for group, names in lists.items()}
+def _head(stored: Mapping[str, Any]) -> Head:
+    signs = {str(name): float(weight) for name, weight in stored["signs"].items()}
+    return Head(float(stored["bias"]), signs, np.array(stored["meaning"], dtype=np.float32), float(stored["least"]))
 
 
-def _windows(reading: Reading) -> list[Hit]:
-    """Return sentences, those below ``MIN_WORDS`` joined to the next, long ones in pieces."""
-    words = reading.words
-    spans: list[Hit] = []
-    start = 0
-    for at in range(1, len(words) + 1):
-        ends = at == len(words) or words[at].sentence != words[at - 1].sentence
-        if ends and (at - start >= MIN_WORDS or at == len(words)):
-            spans.append(Hit(start, at))
-            start = at
-    pieces: list[Hit] = []
-    for span in spans:
-        if span.end - span.start <= WINDOW_WORDS:
-            pieces.append(span)
-            continue
-        pieces += [
-            Hit(at, min(at + WINDOW_WORDS, span.end))
-            for at in range(span.start, span.end - WINDOW_STEP // 2, WINDOW_STEP)
-        ]
-    return [piece for piece in pieces if piece.end > piece.start]
-
-
-def _text(reading: Reading, window: Hit) -> str:
-    return " ".join(word.text for word in reading.words[window.start : window.end])
+def _as_json(head: Head) -> dict[str, Any]:
+    signs = dict(sorted(head.signs.items(), key=lambda one: -one[1]))
+    meaning = " ".join(f"{value:.3f}" for value in head.meaning.tolist())
+    return {"bias": head.bias, "least": head.least, "signs": signs, "meaning": [float(v) for v in meaning.split()]}

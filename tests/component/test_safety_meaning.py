@@ -8,8 +8,9 @@ from chatbot.embedder import MiniLM
 from chatbot.errors import Problem
 from chatbot.knowledge import Clinic, read_model
 from chatbot.reply import Outcome
+from chatbot.safety.fitting import examples_of, fingerprint
 from chatbot.safety.gate import SafetyGate
-from chatbot.safety.meaning import VECTORS_FILE, Meaning, example_rows
+from chatbot.safety.meaning import LIKENESS_FILE, read_weights
 from chatbot.safety.rules import load_rules
 
 pytestmark = pytest.mark.component
@@ -42,9 +43,17 @@ def gate(rules):
     return SafetyGate(rules, MiniLM())
 
 
-def test_what_no_rule_knows_by_its_words_is_found_by_its_meaning(rules, gate):
-    message = rules.groups["heart"].must_fire[0]
-    assert gate.meaning.urgent(rules.reader.read(message)) is not None
+def test_an_example_is_enough_by_its_weight_and_says_why(rules, gate):
+    likeness = gate.meaning.weigh(rules.reader.read(rules.groups["heart"].must_fire[0])).likest("urgent")
+    assert likeness is not None
+    assert likeness.group == "heart"
+    assert "@chest" in likeness.signs
+
+
+def test_rules_are_not_believed_on_words_that_speak_of_something_else(rules, gate):
+    bare = SafetyGate(rules, None)
+    fired = [text for text in rules.harmless.must_not_fire if bare.check(text)]
+    assert len([text for text in fired if gate.check(text)]) < len(fired)
 
 
 def test_everyday_questions_pass(rules, gate):
@@ -60,10 +69,16 @@ def test_a_short_message_costs_at_most_a_few_windows(rules):
     assert embedder.seen - opened <= 6
 
 
-def test_the_stored_vectors_cover_the_examples(rules):
+def test_the_stored_weights_were_made_of_the_examples_as_they_are(rules):
+    weights = read_weights(KNOWLEDGE / "safety" / LIKENESS_FILE)
+    assert weights is not None
+    assert weights.made_of == fingerprint(examples_of(rules))
+
+
+def test_an_opened_gate_embeds_nothing_before_a_message_comes(rules):
     embedder = CountingEmbedder()
-    Meaning(rules, embedder, KNOWLEDGE / "safety" / VECTORS_FILE)
-    assert embedder.seen <= 0.05 * len(example_rows(rules.groups.values(), rules.harmless))
+    SafetyGate(rules, embedder)
+    assert embedder.seen == 0
 
 
 def test_an_emergency_beats_a_request_to_decline(gate):
