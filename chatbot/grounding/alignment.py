@@ -83,11 +83,12 @@ def _foreign(
     """Return why terms without a counterpart are not of this statement, and those that its title has."""
     reasons: list[str] = []
     from_context: list[Term] = []
-    said = {term.segment for term, places in zip(claim.terms, candidates, strict=True) if places}
+    found = [term for term, places in zip(claim.terms, candidates, strict=True) if places]
+    said, groups = {term.segment for term in found}, {term.group for term in found} | {-1}
     free = {other.key for other in support.terms if other.light} - {term.key for term in claim.terms}
     for term, places in zip(claim.terms, candidates, strict=True):
         denied = support.has_avoid and term.negated  # "do not eat fish" for "avoid fish"
-        if places or (term.light and (term.segment in said or free or denied)):
+        if places or (term.light and term.group in groups and (term.segment in said or free or denied)):
             continue  # "put cream on" and "use cream" are one, "avoid smoke" and "do not breathe smoke" are not
         if term.quantity is not None:
             reasons.append(f"number: {term.word} is not in the passage like that")

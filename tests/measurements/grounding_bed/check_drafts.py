@@ -8,6 +8,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import on_path  # noqa: F401 - first
+
 from chatbot.grounding.checker import MARK, check_sentence, split_stream
 from chatbot.knowledge import load_knowledge
 from chatbot.prompting import Passage

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import on_path  # noqa: F401 - first
 import yaml
 
 from chatbot.grounding.statements import plain_form, vetted

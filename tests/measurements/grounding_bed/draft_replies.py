@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import on_path  # noqa: F401 - first
 import yaml
 
 from chatbot.bootstrap import open_service

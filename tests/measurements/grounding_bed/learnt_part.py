@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import on_path  # noqa: F401 - first
 from corrupt import Row, corrupted, is_development
 from measure import honest
 from reword import reworded

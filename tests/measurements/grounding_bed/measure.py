@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import on_path  # noqa: F401 - first
 import yaml
 from corrupt import Row, corrupted, is_development, true_sentences
 from reword import reworded

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import on_path  # noqa: F401 - first
+
 from chatbot.engine.writer import start_writer
 from chatbot.errors import GenerationError
 from chatbot.grounding.statements import is_sentence, plain_form, vetted

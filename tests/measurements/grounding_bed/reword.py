@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+import on_path  # noqa: F401 - first
 from corrupt import SPELLED, WORDS, Row, true_sentences
 
 from chatbot.grounding.statements import plain_form, vetted
