@@ -17,9 +17,9 @@ from chatbot.engine.models import embedded_path  # noqa: E402
 from finetune.bench import Bench, open_bench  # noqa: E402
 from finetune.evaluate import Candidate, drafts_of, judge, summary, write_report  # noqa: E402
 from finetune.recipe import load_recipe  # noqa: E402
+from finetune.row_stages import dataset  # noqa: E402
 from finetune.rows import Kind, Row, read_rows, write_rows  # noqa: E402
 from finetune.served import labelled_rows  # noqa: E402
-from finetune.stages import dataset  # noqa: E402
 
 LABELS = Path(__file__).with_name("finetune_heldout.yaml")
 WANTED: dict[Kind, int] = {
