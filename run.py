@@ -241,12 +241,12 @@ def reachable(url: str) -> bool:
             with urllib.request.urlopen(urllib.request.Request(url + "/", method="HEAD"), timeout=PROBE_S):
                 answers.append(True)
         except (OSError, ValueError):
-            pass
+            answers.append(False)  # no network, a name that is not found, a refusal: all the same here
 
     thread = threading.Thread(target=ask, daemon=True)  # a name server that is silent holds it longer than the timeout
     thread.start()
     thread.join(PROBE_S + 1)
-    return bool(answers)
+    return any(answers)
 
 
 def find_compiler() -> str:

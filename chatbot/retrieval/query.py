@@ -3,10 +3,12 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from chatbot.reply import Turn
 from chatbot.retrieval.words import content_words, expand_short_forms, fold, lexicon, stem, words_of
 
+Leaning = Literal["no", "perhaps", "yes"]
 SHORT_WORDS = 14  # a message of so few words is searched as it stands
 MAX_CLAUSES = 10
 LONGEST_FURTHER = 7  # words of a message such as "and what about my son?"
@@ -26,8 +28,9 @@ class Query:
 
     text: str  # the whole message, short forms written out and misspelt words mended
     short: str  # the question found in it; the same as ``text`` for a short message
-    earlier: str = ""  # the earlier question it leans on, when it cannot be understood alone
+    earlier: str = ""  # the earlier question it leans on, or may lean on
     clauses: tuple[str, ...] = ()  # the parts of a long message, each searched too
+    leaning: Leaning = "no"
 
     @property
     def whole(self) -> str:
@@ -67,10 +70,9 @@ def understand(
     text = mend(expand_short_forms(message))
     short = shorten(text, weight)
     clauses = tuple(_clauses(text)[:MAX_CLAUSES]) if len(text.split()) > SHORT_WORDS else ()
-    earlier = ""
-    if leans_on_history(text):
-        earlier = _earlier_question(history, weight=weight, mend=mend)
-    return Query(text, short, earlier, clauses)
+    leaning = leans_on_history(text)
+    earlier = "" if leaning == "no" else _earlier_question(history, weight=weight, mend=mend)
+    return Query(text, short, earlier, clauses, leaning if earlier else "no")
 
 
 def shorten(text: str, weight: Callable[[str], float]) -> str:
@@ -151,19 +153,25 @@ def _openings() -> list[str]:
     return sorted(lexicon().lead_ins, key=len, reverse=True)
 
 
-def leans_on_history(text: str) -> bool:
-    """Say whether a message cannot be understood alone: it names no subject, or opens as a further question does."""
+def leans_on_history(text: str) -> Leaning:
+    """Say whether a message can be understood alone.
+
+    It cannot when it names no subject, or opens as a further question does; a very short one that names something
+    ("what can I eat?", "does it cause fever?") may be a question of its own or one about what came before.
+    """
     words = words_of(text)
     if not words or len(words) > SHORT_WORDS:
-        return False
+        return "no"
     known = lexicon()
     subject = subject_of(text)
     folded = f"{' '.join(words)} "
     opens = any(folded.startswith(f"{opening} ") for opening in known.follow_up_openings)
     points = any(word in known.pronouns for word in words)
     if len(words) <= LONGEST_FURTHER and any(folded.startswith(f"{opening} ") for opening in known.further_openings):
-        return True
-    return not subject and (opens or points or len(words) <= 6)
+        return "yes"
+    if not subject and (opens or points or len(words) <= 6):
+        return "yes"
+    return "perhaps" if len(words) <= LONGEST_FURTHER else "no"
 
 
 def with_subject(text: str, earlier: str) -> str:
@@ -186,6 +194,6 @@ def _earlier_question(history: Sequence[Turn], *, weight: Callable[[str], float]
     for turn in reversed(history):
         if turn.role == "user":
             text = mend(expand_short_forms(turn.text))
-            if not leans_on_history(text):
+            if leans_on_history(text) != "yes":
                 return shorten(text, weight)
     return ""

@@ -1,6 +1,6 @@
 """Finds vetted answers by words and by meaning, and decides whether one of them answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,17 +63,14 @@ class Retriever:
 
     def decide(self, question: str, history: Sequence[Turn] = ()) -> Decision:
         """Return what this turn's evidence allows; earlier turns only say what "it" means."""
-        query = self.understood(question, history)
-        found = self._found(query)
-        if query.earlier and not self._speaks_of(found, query.text):  # the earlier turn alone must not carry a hit
-            query = self.understood(question)
-            found = self._found(query)
+        query, found = self._reading(question, history)
         hits = self._hits(found, SHOWN_HITS)
-        certainty = certainty_of(found, query, pieces=self.index.store.has_pieces)
+        certainty = self._certainty(query, found)
         kind = decide_kind(certainty, self._thresholds)
         margin = float(found.logits[0] - found.logits[1]) if len(hits) > 1 else 0.0
-        if kind == "answered" and query.earlier and len(hits) > 1 and margin < FOLLOW_UP_MARGIN:
-            kind = "did_you_mean"  # what was meant is partly a guess
+        is_guess = query.leaning == "perhaps" or (len(hits) > 1 and margin < FOLLOW_UP_MARGIN)
+        if kind == "answered" and query.earlier and is_guess:
+            kind = "did_you_mean"
         candidates: tuple[str, ...] = ()
         if kind == "answered":
             candidates = (hits[0].answer_id,)
@@ -99,19 +96,45 @@ class Retriever:
         """Return what is searched for."""
         return understand(question, history, weight=self.index.weight, mend=self.index.speller.mend)
 
+    def _reading(self, question: str, history: Sequence[Turn]) -> tuple[Query, Candidates]:
+        """Return what the message is taken to ask, and what is found for it.
+
+        The earlier turn alone must not carry a hit: an answer that says nothing of what this very message names is
+        none for it. A message that may stand alone does so if that answers it, or is the more certain reading.
+        """
+        query = self.understood(question, history)
+        found = self._found(query)
+        if not query.earlier:
+            return query, found
+        alone = self.understood(question)
+        if query.leaning == "yes":
+            return (query, found) if self._speaks_of(found, query.text, any) else (alone, self._found(alone))
+        found_alone = self._found(alone)
+        certainty = self._certainty(alone, found_alone)
+        if (
+            decide_kind(certainty, self._thresholds) != "answered"
+            and self._certainty(query, found) > certainty
+            and self._speaks_of(found, query.text, all)
+        ):
+            return query, found
+        return alone, found_alone
+
+    def _certainty(self, query: Query, found: Candidates) -> float:
+        return certainty_of(found, query, pieces=self.index.store.has_pieces)
+
     def _found(self, query: Query) -> Candidates:
         if not words_of(query.whole):
             return Candidates.none()
         return measure(self.index, query, embed(self.index, query))
 
-    def _speaks_of(self, found: Candidates, message: str) -> bool:
-        """Say whether the best answer says anything of what this very message names, if it names anything."""
+    def _speaks_of(self, found: Candidates, message: str, enough: Callable[[Iterable[bool]], bool]) -> bool:
+        """Say whether the best answer says enough (any, all) of what this very message names, if it names anything."""
         subject = search_stems(" ".join(subject_of(message)), self.index.synonyms)
         if not subject or not len(found.places):
             return True
         first, last = self.index.spans[found.places[0]], self.index.spans[found.places[0] + 1]
         said = {number for entry in range(first, last) for number in self.index.documents[entry].tolist()}
-        return any(self.index.stem_numbers.get(one) in said for one in subject)
+        return enough(self.index.stem_numbers.get(one) in said for one in subject)
 
     def _hits(self, found: Candidates, k: int) -> list[Hit]:
         return [_hit(self.index, found, row) for row in range(min(k, len(found.places)))]

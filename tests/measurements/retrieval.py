@@ -157,11 +157,11 @@ def _area(scores: Sequence[float], labels: Sequence[bool]) -> float:
     return float(roc_auc_score(labels, scores))
 
 
-def follow_ups() -> None:
+def follow_ups(half: str) -> None:
     """Print how many second turns lead to the right answer."""
     index, _ = shipped()
     retriever = Retriever(index)
-    rows = yaml.safe_load((Path(__file__).parent / "follow_ups.yaml").read_text(encoding="utf-8"))
+    rows = yaml.safe_load((Path(__file__).parent / f"follow_ups_{half}.yaml").read_text(encoding="utf-8"))
     first = offered = left = strays = 0
     for row in rows:
         decision = retriever.decide(row["now"], (Turn("user", row["before"]), Turn("assistant", "…")))
@@ -259,7 +259,7 @@ def main(arguments: Mapping[str, object]) -> None:
         case "pairs":
             pairs()
         case "follow-ups":
-            follow_ups()
+            follow_ups(str(arguments["half"]))
         case "scale":
             scale(int(str(arguments["limit"])), filled=bool(arguments["filled"]))
         case "million":

@@ -67,6 +67,23 @@ def test_a_follow_up_finds_the_earlier_subject():
     assert decision.earlier_question == "How is pink eye treated?"
 
 
+def test_a_short_question_is_read_with_the_earlier_one_only_if_the_answer_says_all_it_names():
+    history = (Turn("user", "What is high blood pressure?"),)
+    decision = RETRIEVER.decide("can I walk?", history)
+    assert (decision.hits[0].answer_id, decision.earlier_question) == (PRESSURE.id, "What is high blood pressure?")
+    assert decision.kind == "did_you_mean"  # it is a guess
+    assert RETRIEVER.decide("can I walk?").hits[0].answer_id != PRESSURE.id
+    strange = RETRIEVER.decide("should I eat gravel?", history)
+    assert strange.earlier_question == ""
+    assert strange.kind != "answered"
+
+
+def test_a_short_question_that_is_answered_alone_stays_alone():
+    history = (Turn("user", "What is high blood pressure?"),)
+    decision = RETRIEVER.decide("What temperature is a fever?", history)
+    assert (decision.kind, decision.candidates, decision.earlier_question) == ("answered", (FEVER.id,), "")
+
+
 def test_a_further_question_that_names_something_else_is_not_carried_by_the_earlier_one():
     history = (Turn("user", "What temperature is a fever?"),)
     decision = RETRIEVER.decide("and what about my bicycle tyres?", history)
