@@ -14,16 +14,20 @@ from chatbot.grounding.checker import GroundingChecker
 from chatbot.knowledge import Answer, Filler, Knowledge, filler, load_knowledge
 from chatbot.pipeline import Gaps, Pipeline, Writer
 from chatbot.retrieval.index import Progress, open_index, recalibrated
+from chatbot.retrieval.language import language_of
 from chatbot.retrieval.remembering import Interrupted, RememberingEmbedder, stepwise
 from chatbot.retrieval.retriever import Retriever, read_synonyms
 from chatbot.retrieval.served import ServedOnly
+from chatbot.retrieval.translated import WordRetriever
 from chatbot.retrieval.words import Synonyms
 from chatbot.safety.gate import SafetyGate
+from chatbot.safety.languages import GateOfLanguages
 from chatbot.safety.rules import load_rules
 from chatbot.settings import Settings
 from chatbot.shelf import AnswerShelf, Stamp, folder_stamps
 
 Step = Literal["now", "soon", "whole"]
+GateState = tuple[Mapping[str, Stamp], tuple[tuple[str, Filler], ...]]
 SOON = 48  # changed answers that are embedded before the others are served; more follow in the background
 PAUSE_S = 0.005  # between two steps of setting thresholds
 
@@ -35,8 +39,8 @@ class Parts:
     embedder: Embedder
     stepwise: RememberingEmbedder  # the same embedder, for work beside patients
     shelf: AnswerShelf
-    gate: SafetyGate
-    gate_state: tuple[Mapping[str, Stamp], Filler]  # the rule files and clinic facts that the gate was made from
+    gate: GateOfLanguages
+    gate_state: GateState  # the rule files and clinic facts that the gate was made from
     gate_problems: tuple[Problem, ...]
     synonyms: Synonyms
     checker: GroundingChecker
@@ -64,6 +68,7 @@ class Service:
     def warm_up(self) -> None:
         """Load the embedder now, so that the first patient does not wait for it."""
         self.retriever.decide("a first question", ())
+        language_of("a first question")
 
     def close(self) -> None:
         """End the model's process, if there is one."""
@@ -119,25 +124,41 @@ def _assemble(
 def _pipeline(
     settings: Settings, knowledge: Knowledge, retriever: Retriever, writer: Writer | None, parts: Parts
 ) -> Pipeline:
-    served = ServedOnly(retriever, knowledge.answers)
+    # The model and its checks know the first language alone; the others show vetted text word for word.
+    translated = {
+        code: Pipeline(own, parts.gate, WordRetriever(own.answers, code), parts.checker, None, gaps=parts.gaps)
+        for code, own in knowledge.translations.items()
+    }
     return Pipeline(
-        knowledge, parts.gate, served, parts.checker, writer, passage_tokens=settings.engine.passage_tokens,
-        gaps=parts.gaps,
+        knowledge, parts.gate, ServedOnly(retriever, knowledge.answers), parts.checker, writer,
+        passage_tokens=settings.engine.passage_tokens, gaps=parts.gaps, translated=translated, language_of=language_of,
     )  # fmt: skip
 
 
 def _open_gate(
     settings: Settings, knowledge: Knowledge, embedder: Embedder
-) -> tuple[SafetyGate | None, tuple[Problem, ...]]:
-    """Return the safety gate and what is wrong with its files; no gate after an error."""
+) -> tuple[GateOfLanguages | None, tuple[Problem, ...]]:
+    """Return the safety gate of every language and what is wrong with its files; no gate after an error."""
     problems: list[Problem] = []
     rules = load_rules(settings.knowledge, knowledge.clinic, problems)
-    broken = any(problem.severity == "error" for problem in problems)
-    return (None if broken else SafetyGate(rules, embedder)), tuple(problems)
+    further = {
+        # Red flags come first: they are read for each language of clinic.yaml, even while its texts cannot be.
+        code: load_rules(settings.knowledge, knowledge.clinic.in_language(code), problems, language=code)
+        for code in knowledge.clinic.languages[1:]
+    }
+    if any(problem.severity == "error" for problem in problems):
+        return None, tuple(problems)
+    # The embedder knows the first language alone.
+    others = {code: SafetyGate(book, None) for code, book in further.items()}
+    gate = GateOfLanguages(SafetyGate(rules, embedder), knowledge.language, others, language_of)
+    return gate, tuple(problems)
 
 
-def _gate_state(settings: Settings, knowledge: Knowledge) -> tuple[Mapping[str, Stamp], Filler]:
-    return folder_stamps(settings.knowledge / "safety"), filler(knowledge.clinic)
+def _gate_state(settings: Settings, knowledge: Knowledge) -> GateState:
+    """Return what a gate is made from: two are alike when the gates are."""
+    clinic = knowledge.clinic
+    fillers = tuple((code, filler(clinic.in_language(code))) for code in clinic.languages)
+    return folder_stamps(settings.knowledge / "safety"), fillers
 
 
 def reload(service: Service, step: Step = "whole", *, interrupted: Callable[[], bool] = lambda: False) -> Service:

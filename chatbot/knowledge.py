@@ -6,9 +6,10 @@ beside them, so that a broken answer never hides a good one.
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +39,7 @@ from chatbot.knowledge_forms import (
     Strict,
     Texts,
 )
+from chatbot.look import look_problems
 from chatbot.text import has_paragraph
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
 MAX_CHECKS_BYTES = 10 * MAX_FILE_BYTES
 MAX_PROBLEMS_A_FILE = 20
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_TRANSLATED = re.compile(r"\.([a-z]{2,3})\.md$")
 _ID_PART = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -62,6 +65,16 @@ class Knowledge:
     answers: Mapping[str, Answer]
     checks: tuple[AcceptanceQuestion, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+    translations: Mapping[str, "Knowledge"] = field(default_factory=dict)  # by language code
+
+    @property
+    def language(self) -> str:
+        """The code of the language that this is in."""
+        return self.clinic.languages[0]
+
+    def in_language(self, code: str) -> "Knowledge":
+        """Return what the clinic wrote in that language; what stands here when that is nothing."""
+        return self.translations.get(code, self)
 
     @property
     def has_drafts(self) -> bool:
@@ -137,11 +150,43 @@ def load_knowledge(
         raise KnowledgeError(problems)
     answers = {answer.id: answer for answer in (read or read_answers)(root, filler(clinic), problems)}
     problems += problems_between(answers)
+    problems += look_problems(clinic.look, root)
+    problems += [
+        Problem("clinic.yaml", "examples", f"names {id_}, which is not an answer; correct it or take it out")
+        for id_ in clinic.examples
+        if id_ not in answers
+    ]
     today = today or date.today()
     problems += [_overdue(answer) for answer in answers.values() if answer.review.is_overdue(today)]
     checks = tuple(_read_checks(root / "checks.yaml", root, problems))
-    served = {id_: a for id_, a in answers.items() if _is_served(a, reviewed_only, today)}
-    return Knowledge(root, clinic, texts, served, checks, tuple(problems))
+    served = {id_: a for id_, a in answers.items() if _is_served(a, reviewed_only=reviewed_only, today=today)}
+    translations = dict(
+        _read_translations(
+            root, clinic, problems, previous, partial(_is_served, reviewed_only=reviewed_only, today=today)
+        )
+    )
+    return Knowledge(root, clinic, texts, served, checks, tuple(problems), translations)
+
+
+def _read_translations(
+    root: Path, clinic: Clinic, problems: list[Problem], previous: Knowledge | None, serves: Callable[[Answer], bool]
+) -> Iterator[tuple[str, Knowledge]]:
+    """Yield what is there in each further language: ``texts.<code>.yaml`` and ``<slug>.<code>.md``.
+
+    A language whose fixed texts cannot be used is as it was before, or left out.
+    """
+    for code in clinic.languages[1:]:
+        own = clinic.in_language(code).model_copy(update={"languages": (code,)})
+        fill = filler(own)
+        raw_texts = read_model(root / f"texts.{code}.yaml", Texts, root, problems)
+        texts = _filled_texts(raw_texts, fill, problems, name=f"texts.{code}.yaml") if raw_texts else None
+        if texts is None:
+            if previous is not None and code in previous.translations:
+                yield code, previous.translations[code]
+            continue
+        answers = [read_answer(Path(path), root, fill, problems) for path, _ in answer_files(root, language=code)]
+        served = {answer.id: answer for answer in answers if answer is not None and serves(answer)}
+        yield code, Knowledge(root, own, texts, served)
 
 
 def _overdue(answer: Answer) -> Problem:
@@ -154,18 +199,26 @@ def _overdue(answer: Answer) -> Problem:
     )  # fmt: skip
 
 
-def _is_served(answer: Answer, reviewed_only: bool, today: date) -> bool:
+def _is_served(answer: Answer, *, reviewed_only: bool, today: date) -> bool:
     if answer.review.status == "retired":
         return False
     return answer.review.is_current(today) if reviewed_only else True
 
 
-def answer_files(root: Path) -> list[tuple[str, os.stat_result]]:
-    """Return every answer file of the folder with its status, by name."""
-    found = [file for file in files_below(root / "answers") if file[0].endswith(".md")]
+def answer_files(root: Path, *, language: str = "") -> list[tuple[str, os.stat_result]]:
+    """Return every answer file in the language (empty: the clinic's first one) with its status, by name."""
+    found = [
+        file for file in files_below(root / "answers") if file[0].endswith(".md") and _code_of(file[0]) == language
+    ]
     return sorted(
         found, key=lambda file: file[0].replace(os.sep, "\0")
     )  # as by its parts: a folder before a longer name
+
+
+def _code_of(path: str) -> str:
+    """Return the language code in a file's name, ``es`` in ``adults.es.md``; empty without one."""
+    match = _TRANSLATED.search(path)
+    return match.group(1) if match else ""
 
 
 def read_answers(root: Path, fill: Filler, problems: list[Problem]) -> Iterator[Answer]:
@@ -203,6 +256,8 @@ def parse_answer(path: Path, root: Path, problems: list[Problem]) -> Answer | No
     """Return one answer with its placeholders as they stand in the file, or None after noting what is wrong."""
     shown = shown_path(path, root)
     id_ = path.relative_to(root / "answers").with_suffix("").as_posix()
+    if code := _code_of(path.name):
+        id_ = id_.removesuffix(f".{code}")
     if not is_answer_id(id_):
         problems.append(
             Problem(shown, "file name", "must be answers/<topic>/<name>.md in small letters, digits and hyphens")
@@ -259,11 +314,11 @@ def _read_checks(path: Path, root: Path, problems: list[Problem]) -> Iterator[Ac
             ]
 
 
-def _filled_texts(texts: Texts, fill: Filler, problems: list[Problem]) -> Texts | None:
+def _filled_texts(texts: Texts, fill: Filler, problems: list[Problem], *, name: str = "texts.yaml") -> Texts | None:
     try:
         return Texts.model_validate(_filled(texts.model_dump(), fill))
     except ValueError as error:
-        problems.append(Problem("texts.yaml", "", str(error)))
+        problems.append(Problem(name, "", str(error)))
         return None
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator, model_validator
 
+from chatbot.look import Look
 from chatbot.text import lead_paragraph, markdown_sentences, plain_text
 
 Audience = Literal["everyone", "adults", "children", "pregnancy", "older adults"]
@@ -102,6 +103,14 @@ class Answer(AnswerHead):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
+class ClinicWords(Strict):
+    """What is said otherwise in another language; the numbers are the same in each."""
+
+    hours: str = Field(min_length=1)
+    reach_a_person: str = Field(min_length=1)
+    welcome: str = ""
+
+
 class Clinic(Strict):
     """The clinic's own facts. No phone number shown to a patient comes from anywhere else."""
 
@@ -120,6 +129,21 @@ class Clinic(Strict):
     languages: tuple[str, ...] = Field(min_length=1)
     reach_a_person: str = Field(min_length=1)
     welcome: str = ""
+    examples: tuple[str, ...] = Field(default=(), description="answers whose first questions the page begins with")
+    look: Look = Look()
+    translations: dict[str, ClinicWords] = Field(default={}, description="by language code; not the first language")
+
+    @model_validator(mode="after")
+    def _every_language_has_words(self) -> "Clinic":
+        missing = [code for code in self.languages[1:] if code not in self.translations]
+        if missing:
+            raise ValueError(f"translations has no {missing[0]}; write its hours, reach_a_person and welcome")
+        return self
+
+    def in_language(self, code: str) -> "Clinic":
+        """Return the clinic's facts with their words in that language, where there are any."""
+        words = self.translations.get(code)
+        return self.model_copy(update=words.model_dump()) if words is not None else self
 
     def placeholders(self) -> dict[str, str]:
         """Return what ``{name}`` stands for in answers, cards and fixed texts."""
@@ -154,6 +178,9 @@ class Texts(Strict):
     being_reviewed: str = Field(min_length=1)
     greetings: tuple[GreetingText, ...] = ()
     topics: dict[str, str] = Field(default={}, description="a topic's folder → its name; else the folder's own name")
+    other_languages: dict[str, str] = Field(
+        default={}, description="by code: what is said in a language without answers"
+    )
     visit_questions: tuple[str, ...] = Field(default=(), description="printed on the take-away sheet")
 
 

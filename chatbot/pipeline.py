@@ -7,7 +7,7 @@ The parts are Protocols here and are plugged together in ``bootstrap.py``.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal, Protocol
@@ -117,6 +117,10 @@ def _never() -> bool:
     return False
 
 
+def _not_told(_message: str) -> str | None:
+    return None
+
+
 class Pipeline:
     """Answers questions from one clinic's knowledge. Safe to use from several threads at once."""
 
@@ -130,6 +134,8 @@ class Pipeline:
         *,
         passage_tokens: int = 700,
         gaps: Gaps | None = None,
+        translated: Mapping[str, "Pipeline"] | None = None,
+        language_of: Callable[[str], str | None] = _not_told,
     ) -> None:
         self.knowledge = knowledge
         self.gate = gate
@@ -138,6 +144,8 @@ class Pipeline:
         self.writer = writer
         self.passage_tokens = passage_tokens
         self.gaps = gaps
+        self.translated = dict(translated or {})  # by language code
+        self.language_of = language_of
 
     def ask(
         self,
@@ -148,6 +156,7 @@ class Pipeline:
         chosen: str | None = None,
         stopped: Callable[[], bool] = _never,
         id_: str = "",
+        language: str | None = None,
     ) -> Iterator[Event]:
         """Yield what may be shown as it comes, and exactly one ``Finished`` at the end.
 
@@ -158,6 +167,8 @@ class Pipeline:
             chosen: The id of an answer the patient picked from a list; it is shown without searching.
             stopped: Asked between tokens; once it says True the reply ends with what is shown.
             id_: Handed through to the reply.
+            language: The code of the language the page is in; a message that is clearly in another one is answered
+                in its own, or told in it that there are no answers.
         """
         clock = _Clock()
         message = clean_message(question, limit=MAX_MESSAGE_CHARS)
@@ -170,9 +181,30 @@ class Pipeline:
                 clock, _fixed(draft, verdict.outcome, verdict.text, red_flag=verdict.rule_id), verdict=verdict
             )
             return
+        page = self.translated.get(language or "", self)
         if not message:
-            yield from self._finish(clock, _fixed(draft, Outcome.NO_ANSWER, self.knowledge.texts.empty_question))
+            yield from self._finish(clock, _fixed(draft, Outcome.NO_ANSWER, page.knowledge.texts.empty_question))
             return
+        spoken = None if chosen else self.language_of(message)
+        speaker = page if spoken is None else self._speaker(spoken)
+        if speaker is None:
+            others = self.knowledge.texts.other_languages
+            text = others.get(str(spoken), page.knowledge.texts.no_answer)
+            draft = replace(draft, language=str(spoken) if spoken in others else page.knowledge.language)
+            yield from self._finish(clock, _fixed(draft, Outcome.NO_ANSWER, text))
+            return
+        draft = replace(draft, language=speaker.knowledge.language)
+        yield from speaker._search(clock, draft, message, history, mode, chosen, stopped)
+
+    def _speaker(self, language: str) -> "Pipeline | None":
+        """Return the pipeline over the answers in that language, None when there are none."""
+        return self if language == self.knowledge.language else self.translated.get(language)
+
+    def _search(
+        self, clock: "_Clock", draft: Reply, message: str, history: Sequence[Turn], mode: Mode, chosen: str | None,
+        stopped: Callable[[], bool],
+    ) -> Iterator[Event]:  # fmt: skip
+        """Yield a reply in this pipeline's own language to a message that is no emergency."""
         if greeting := greeting_for(message, self.knowledge.texts.greetings):
             yield from self._finish(clock, _fixed(draft, Outcome.GREETING, greeting))
             return

@@ -92,10 +92,12 @@ class Reply:
     model: str | None = None
     timings_ms: Timings = field(default_factory=Timings)
     id: str = ""
+    language: str = ""  # the code of the language it is in; empty: the clinic's first. For the page alone
 
     def as_json(self) -> dict[str, Any]:
         """Return the contract's JSON object, keys in the contract's order."""
         fields = asdict(self)
+        del fields["language"]
         fields["outcome"] = self.outcome.value
         for sentence in fields["sentences"]:
             del sentence["support"]

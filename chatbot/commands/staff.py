@@ -163,7 +163,7 @@ def _with_questions(settings: Settings, report: Report, knowledge: Knowledge) ->
         return with_questions(report, (), new, not_asked="first mend the problems above")
     try:
         extra = [problem for problem in service.problems if problem not in report.problems]
-        extra += example_problems(service.parts.gate)
+        extra += [problem for gate in service.parts.gate.every for problem in example_problems(gate)]
         with bar("questions") as progress:
             asked = ask_all(service.pipeline, knowledge.checks, progress)
     finally:

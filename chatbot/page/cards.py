@@ -1,7 +1,7 @@
 """Replies as HTML: every word that comes from a patient, a knowledge file or a model is escaped here."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from typing import assert_never
 
@@ -23,6 +23,7 @@ class Setting:
     knowledge: Knowledge  # in the language of the page
     words: Words
     code: str = "en"  # the language's
+    languages: Callable[[str], tuple[Knowledge, Words] | None] = lambda _code: None  # the others, by code
     asks_for_a_word: bool = False  # after "no" to "was this helpful?": only where somebody will read it
 
 
@@ -36,14 +37,22 @@ def turn_html(reply: Reply, setting: Setting, *, number: int, newest: bool = Tru
         newest: An alert is spoken and buttons are offered in the newest turn alone.
         finished: Nothing will be added to it.
     """
+    setting = spoken_setting(reply, setting)
     words = setting.words
     body = _body(reply, setting, number, newest=newest)
     more = _offers(reply, setting, number) if newest and finished else ""
+    lang = f'lang="{escape(reply.language or setting.code)}"'
     return (
-        f'<article class="turn" id="turn-{number}" tabindex="-1" aria-label="{escape(words.you_asked)}: '
+        f'<article class="turn" id="turn-{number}" {lang} tabindex="-1" aria-label="{escape(words.you_asked)}: '
         f'{escape(reply.question[:80])}"><p class="asked" dir="auto"><span class="who">{escape(words.you_asked)}</span> '
         f"{escape(reply.question)}</p>{body}{more}</article>"
     )
+
+
+def spoken_setting(reply: Reply, setting: Setting) -> Setting:
+    """Return the setting in the language of the reply, where the page has its words; else in the page's own."""
+    found = setting.languages(reply.language) if reply.language not in ("", setting.code) else None
+    return replace(setting, knowledge=found[0], words=found[1], code=reply.language) if found else setting
 
 
 def _body(reply: Reply, setting: Setting, number: int, *, newest: bool) -> str:
@@ -53,7 +62,9 @@ def _body(reply: Reply, setting: Setting, number: int, *, newest: bool) -> str:
             role = 'role="alert"' if newest else ""
             return _fixed_card(reply, heading, css=f"card alert {reply.outcome.value}", attributes=role)
         case Outcome.DID_YOU_MEAN:
-            return _fixed_card(reply, heading, css="card fixed did_you_mean", more=_candidates(reply, newest))
+            return _fixed_card(
+                reply, heading, css="card fixed did_you_mean", more=_candidates(reply, setting.code, newest)
+            )
         case Outcome.NO_ANSWER:
             near = _nearest_topics(reply, setting) if newest else ""
             return _fixed_card(reply, heading, css="card fixed no_answer", more=near)
@@ -93,15 +104,16 @@ def _nearest_topics(reply: Reply, setting: Setting) -> str:
     return f'<div class="near topics"><p>{escape(setting.words.nearest_topics)}</p>{html}</div>' if html else ""
 
 
-def _candidates(reply: Reply, newest: bool) -> str:
+def _candidates(reply: Reply, code: str, newest: bool) -> str:
     choices = [(citation.id, citation.title) for citation in reply.citations]
-    return choice_buttons(choices) if newest else f"<p>{escape(' · '.join(title for _, title in choices))}</p>"
+    return choice_buttons(choices, code) if newest else f"<p>{escape(' · '.join(title for _, title in choices))}</p>"
 
 
-def choice_buttons(choices: Iterable[tuple[str, str]]) -> str:
-    """Return a button for each answer (id, title): it shows that very answer."""
+def choice_buttons(choices: Iterable[tuple[str, str]], code: str) -> str:
+    """Return a button for each answer (id, title) in that language: it shows that very answer."""
     buttons = "".join(
-        f'<li><button type="button" class="choice" data-do="choose" data-answer="{escape(id_)}">{escape(title)}'
+        f'<li><button type="button" class="choice" data-do="choose" data-language="{escape(code)}" '
+        f'data-answer="{escape(id_)}">{escape(title)}'
         "</button></li>"
         for id_, title in choices
     )
@@ -169,7 +181,7 @@ def _offers(reply: Reply, setting: Setting, number: int) -> str:
     html = ""
     if related:
         html = f'<nav class="related" aria-label="{escape(words.related)}"><h3>{escape(words.related)}</h3>'
-        html += f"{choice_buttons(related[:MAX_RELATED])}</nav>"
+        html += f"{choice_buttons(related[:MAX_RELATED], setting.code)}</nav>"
     return html + _helpful(setting, number)
 
 

@@ -9,7 +9,7 @@
   // --- what is pressed -------------------------------------------------------------------------------------------
   const presses = {
     ask: (button) => { closeSuggestions(); bridge("click", { do: "ask", ask: button.dataset.ask }); },
-    choose: (button) => bridge("click", { do: "choose", answer: button.dataset.answer }),
+    choose: (button) => bridge("click", { do: "choose", answer: button.dataset.answer, language: button.dataset.language }),
     language: (button) => bridge("select", { do: "language", language: button.dataset.language }),
     skip: (link, event) => { event.preventDefault(); box()?.focus(); },
     reveal: (button) => {

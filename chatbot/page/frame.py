@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from chatbot.knowledge import Answer, Knowledge
+from chatbot.look import logo_address, look_style
 from chatbot.page.words import Words, fill
 
 MAX_EXAMPLES = 4
@@ -29,9 +30,15 @@ def top_html(knowledge: Knowledge, languages: Mapping[str, Words], code: str, *,
     noted = " ".join(f'data-{name}="{escape(fact)}"' for name, fact in facts.items())
     return (
         f'<a class="skip" href="#question" data-do="skip">{escape(words.skip_to_question)}</a>'
-        f"<header {noted}>{_languages(languages, code)}<h1>{escape(clinic.name)}</h1>"
+        f"<header {noted}>{_look(knowledge)}{_languages(languages, code)}<h1>{escape(clinic.name)}</h1>"
         f'<p class="notice">{escape(texts.software_notice)}</p><p class="notice">{escape(clinic.welcome)}</p></header>'
     )
+
+
+def _look(knowledge: Knowledge) -> str:
+    """Return the clinic's colours and logo. The logo says nothing that the name beside it does not."""
+    style, logo = look_style(knowledge.clinic.look), logo_address(knowledge.clinic.look, knowledge.root)
+    return (f"<style>{style}</style>" if style else "") + (f'<img class="logo" src="{logo}" alt="">' if logo else "")
 
 
 def _languages(languages: Mapping[str, Words], code: str) -> str:
@@ -97,10 +104,11 @@ def _asking(question: str) -> str:
 
 
 def example_questions(knowledge: Knowledge) -> list[str]:
-    """Return the first question of the first answer of some topics, spread over the alphabet."""
+    """Return the first questions of the answers that the clinic named; then of some topics, spread over the alphabet."""
+    named = [knowledge.answers[id_].questions[0] for id_ in knowledge.clinic.examples if id_ in knowledge.answers]
     questions = [answers[0].questions[0] for answers in _by_topic(knowledge).values()]
     step = max(1, len(questions) // MAX_EXAMPLES)
-    return questions[::step][:MAX_EXAMPLES]
+    return list(dict.fromkeys([*named, *questions[::step]]))[:MAX_EXAMPLES]
 
 
 def _by_topic(knowledge: Knowledge) -> dict[str, list[Answer]]:

@@ -6,7 +6,7 @@ from datetime import date
 from html import escape
 
 from chatbot.knowledge import Answer, Knowledge
-from chatbot.page.cards import Setting, markdown_html, source_html
+from chatbot.page.cards import Setting, markdown_html, source_html, spoken_setting
 from chatbot.page.words import Words, fill
 from chatbot.reply import Citation, Outcome, Reply
 from chatbot.text import split_sentences
@@ -35,18 +35,18 @@ class Sheet:
     visit_questions: tuple[str, ...]
 
 
-def sheet_of(replies: Sequence[Reply], knowledge: Knowledge, *, day: date) -> Sheet:
+def sheet_of(replies: Sequence[Reply], setting: Setting, *, day: date) -> Sheet:
     """Return the sheet of a conversation; an answer that was shown twice stands on it once."""
     entries: list[SheetEntry] = []
     summary: list[str] = []
     unanswered: list[str] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for reply in replies:
         match reply.outcome:
             case Outcome.ANSWERED:
-                answer = knowledge.answers.get(reply.citations[0].id)
-                if answer is not None and answer.id not in seen:
-                    seen.add(answer.id)
+                answer = spoken_setting(reply, setting).knowledge.answers.get(reply.citations[0].id)
+                if answer is not None and (answer.id, reply.language) not in seen:
+                    seen.add((answer.id, reply.language))
                     entries.append(SheetEntry(reply.question, answer, reply.citations[0]))
                     summary += _summary(reply, answer)
             case Outcome.EMERGENCY | Outcome.CRISIS:
@@ -57,7 +57,7 @@ def sheet_of(replies: Sequence[Reply], knowledge: Knowledge, *, day: date) -> Sh
                 continue
     return Sheet(
         day, tuple(dict.fromkeys(summary)), tuple(entries), tuple(dict.fromkeys(unanswered)),
-        knowledge.texts.visit_questions,
+        setting.knowledge.texts.visit_questions,
     )  # fmt: skip
 
 

@@ -134,10 +134,10 @@ class _Page:
         match event._data:
             case {"do": "ask", "ask": str(question)}:
                 yield from self._turn(conversation, question, None)
-            case {"do": "choose", "answer": str(id_)}:
-                answer = self._setting(conversation).knowledge.answers.get(id_)
+            case {"do": "choose", "answer": str(id_), "language": str(code)}:
+                answer = self._current().knowledge.in_language(code).answers.get(id_)
                 if answer is not None:
-                    yield from self._turn(conversation, answer.title, id_)
+                    yield from self._turn(conversation, answer.title, id_, code)
             case {"do": "wipe"}:
                 yield self.wipe(request)
             case _:
@@ -175,7 +175,7 @@ class _Page:
         return sheet_html(self._sheet(conversation, setting), setting)
 
     def _sheet(self, conversation: Conversation, setting: Setting) -> Sheet:
-        return sheet_of(conversation.replies, setting.knowledge, day=date.today())
+        return sheet_of(conversation.replies, setting, day=date.today())
 
     def _pdf(self, conversation: Conversation) -> str:
         """Return the sheet's PDF as text that the page's script saves as a file; nothing is written here."""
@@ -213,7 +213,12 @@ class _Page:
     def _setting(self, conversation: Conversation) -> Setting:
         languages = self.languages
         code = conversation.language if conversation.language in languages else next(iter(languages))
-        return Setting(self._current().knowledge, languages[code], code, asks_for_a_word=self._feedback is not None)
+        knowledge = self._current().knowledge.in_language(code)
+        return Setting(knowledge, languages[code], code, self._in_language, asks_for_a_word=self._feedback is not None)
+
+    def _in_language(self, code: str) -> tuple[Knowledge, Words] | None:
+        words = self.languages.get(code)
+        return (self._current().knowledge.in_language(code), words) if words is not None else None
 
     def _labels(self, conversation: Conversation) -> Update:
         """Return everything that is said in the page's language, but no reply."""
@@ -266,7 +271,7 @@ class _Page:
         if self._feedback is not None and 0 <= place < len(replies) and replies[place].citations:
             self._feedback(replies[place].citations[0].id, helped, word[:200])
 
-    def _turn(self, conversation: Conversation, question: str, chosen: str | None) -> Iterator[Update]:
+    def _turn(self, conversation: Conversation, question: str, chosen: str | None, code: str = "") -> Iterator[Update]:
         begun = conversation.begin_turn(question)
         if begun is None:
             yield {self.box: gr.skip()}
@@ -276,7 +281,12 @@ class _Page:
         stage, started = "", False
         events: list[Event] = []
         for event in pipeline.ask(
-            question, history_of(begun.before), mode=self._mode, chosen=chosen, stopped=begun.stop.is_set
+            question,
+            history_of(begun.before),
+            mode=self._mode,
+            chosen=chosen,
+            stopped=begun.stop.is_set,
+            language=code or setting.code,
         ):
             events.append(event)
             match event:

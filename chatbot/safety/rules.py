@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from chatbot.errors import KnowledgeError, Problem
 from chatbot.knowledge import Clinic, Strict, filler, read_model
+from chatbot.knowledge_files import shown_path
 from chatbot.reply import Outcome
 from chatbot.safety.match import LANGUAGE, Phrases, PhraseWord, Reader, phrase_words
 from chatbot.safety.measures import Measure, finder_for
@@ -151,24 +152,25 @@ class RuleBook:
         return OUTCOMES[self.groups[group].kind]
 
 
-def load_rules(root: Path, clinic: Clinic, problems: list[Problem]) -> RuleBook:
+def load_rules(root: Path, clinic: Clinic, problems: list[Problem], *, language: str = "") -> RuleBook:
     """Return the rule book of a knowledge folder; after any problem an unusable one.
 
     Args:
         root: The knowledge folder; the rules stand in its ``safety`` folder.
         clinic: Whose numbers are filled into the cards.
         problems: Gets everything that is wrong with the files.
+        language: The code of a further language; its rules stand in the folder ``safety/<code>``.
     """
     before = len(problems)
-    folder = root / "safety"
-    language = read_model(folder / "language.yaml", Language, root, problems)
+    folder = root / "safety" / language
+    manner = read_model(folder / "language.yaml", Language, root, problems)
     shared = read_model(folder / "words.yaml", Words, root, problems)
     harmless = read_model(folder / "harmless.yaml", Harmless, root, problems)
     groups = _read_groups(folder, root, clinic, problems)
-    if len(problems) > before or language is None or shared is None or harmless is None:
+    if len(problems) > before or manner is None or shared is None or harmless is None:
         return RuleBook()
     try:
-        rules, reader = _compile(language, shared, groups)
+        rules, reader = _compile(manner, shared, groups)
     except KnowledgeError as error:
         problems += error.problems
         return RuleBook()
@@ -184,7 +186,7 @@ def _read_groups(folder: Path, root: Path, clinic: Clinic, problems: list[Proble
         group = read_model(path, Group, root, problems)
         if group is None:
             continue
-        shown = f"safety/{path.name}"
+        shown = shown_path(path, root)
         if group.id != path.stem:
             problems.append(Problem(shown, "id", f"is {group.id!r}; it must be the file's name, {path.stem!r}"))
         try:

@@ -29,8 +29,10 @@ def example_problems(gate: CheckedGate) -> Iterator[Problem]:
     They are warnings, because a rule file that cannot be used at all is an error already, and wording that no rule
     catches yet is better written down as an example than kept out of the file.
     """
+    folder = gate.rules.folder
+    place = f"safety/{folder.name}" if folder is not None and folder.name != "safety" else "safety"
     for group in gate.rules.groups.values():
-        path = f"safety/{group.id}.yaml"
+        path = f"{place}/{group.id}.yaml"
         for example in group.must_fire:
             verdict = gate.check(example)
             if verdict is None or URGENCY.index(verdict.outcome) > URGENCY.index(gate.rules.outcome(group.id)):
@@ -45,4 +47,4 @@ def example_problems(gate: CheckedGate) -> Iterator[Problem]:
     for example in gate.rules.harmless.must_not_fire if gate.rules.harmless else ():
         if (verdict := gate.check(example)) is not None:
             message = f"{example[:QUOTED]!r} fires {verdict.rule_id}; make that rule narrower"
-            yield Problem("safety/harmless.yaml", "must_not_fire", message, "warning")
+            yield Problem(f"{place}/harmless.yaml", "must_not_fire", message, "warning")

@@ -74,7 +74,10 @@ def test_an_alert_is_spoken_once_only(small_knowledge):
 def test_related_questions_and_feedback_come_with_the_finished_newest_turn_alone(small_knowledge):
     setting = Setting(small_knowledge, WORDS)
     html = turn_html(ANSWERED, setting, number=0)
-    assert 'data-answer="fever/children">Fever in children</button>' in html and "Was this helpful?" in html
+    assert (
+        'data-language="en" data-answer="fever/children">Fever in children</button>' in html
+        and "Was this helpful?" in html
+    )
     for other in (
         turn_html(ANSWERED, setting, number=0, finished=False),
         turn_html(ANSWERED, setting, number=0, newest=False),

@@ -35,23 +35,23 @@ def pdf_text(pdf):
 
 
 def test_without_a_model_the_summary_is_the_first_vetted_sentences(small_knowledge):
-    sheet = sheet_of([answered(FEVER)], small_knowledge, day=DAY)
+    sheet = sheet_of([answered(FEVER)], Setting(small_knowledge, WORDS["en"]), day=DAY)
     assert sheet.summary == ("A fever is 100.4 °F (38 °C) or more.", "Rest and drink water.")
 
 
 def test_with_a_model_the_summary_is_its_checked_sentences(small_knowledge):
-    sheet = sheet_of([answered(FEVER, "Drink water.")], small_knowledge, day=DAY)
+    sheet = sheet_of([answered(FEVER, "Drink water.")], Setting(small_knowledge, WORDS["en"]), day=DAY)
     assert sheet.summary == ("Drink water.",)
 
 
 def test_every_line_of_the_summary_stood_in_the_conversation(small_knowledge):
     replies = [answered(FEVER), answered(CHILD_FEVER, "Do not give aspirin."), answered(FEVER)]
     shown = {sentence.text for reply in replies for sentence in reply.sentences}
-    assert set(sheet_of(replies, small_knowledge, day=DAY).summary) <= shown
+    assert set(sheet_of(replies, Setting(small_knowledge, WORDS["en"]), day=DAY).summary) <= shown
 
 
 def test_an_answer_shown_twice_is_printed_once(small_knowledge):
-    sheet = sheet_of([answered(FEVER), answered(FEVER)], small_knowledge, day=DAY)
+    sheet = sheet_of([answered(FEVER), answered(FEVER)], Setting(small_knowledge, WORDS["en"]), day=DAY)
     assert [entry.answer.id for entry in sheet.entries] == [FEVER.id]
 
 
@@ -60,17 +60,21 @@ def test_what_was_not_answered_is_to_be_asked_at_the_visit(small_knowledge):
         fixed(Outcome.NO_ANSWER, "Can I fly?", "No."), fixed(Outcome.DECLINED, "How much?", "No."),
         fixed(Outcome.GREETING, "hello", "Hello."), fixed(Outcome.NO_ANSWER, " ", "Please type."),
     ]  # fmt: skip
-    assert sheet_of(replies, small_knowledge, day=DAY).unanswered == ("Can I fly?", "How much?")
+    assert sheet_of(replies, Setting(small_knowledge, WORDS["en"]), day=DAY).unanswered == ("Can I fly?", "How much?")
 
 
 def test_an_emergency_card_is_printed_whole(small_knowledge):
-    sheet = sheet_of([fixed(Outcome.EMERGENCY, "chest pain", "Call 000 now.", "- Sit down.")], small_knowledge, day=DAY)
+    sheet = sheet_of(
+        [fixed(Outcome.EMERGENCY, "chest pain", "Call 000 now.", "- Sit down.")],
+        Setting(small_knowledge, WORDS["en"]),
+        day=DAY,
+    )
     html = sheet_html(sheet, Setting(small_knowledge, WORDS["en"]))
     assert "Call 000 now." in html and "- Sit down." in html
 
 
 def test_the_page_and_the_pdf_hold_every_vetted_sentence_and_its_source(small_knowledge):
-    sheet = sheet_of([answered(FEVER), answered(CHILD_FEVER)], small_knowledge, day=DAY)
+    sheet = sheet_of([answered(FEVER), answered(CHILD_FEVER)], Setting(small_knowledge, WORDS["en"]), day=DAY)
     html = sheet_html(sheet, Setting(small_knowledge, WORDS["en"]))
     text = pdf_text(sheet_pdf(sheet, small_knowledge, WORDS["en"], language="en"))
     for answer in (FEVER, CHILD_FEVER):
@@ -81,25 +85,29 @@ def test_the_page_and_the_pdf_hold_every_vetted_sentence_and_its_source(small_kn
 
 
 def test_a_withdrawn_answer_is_not_printed(small_knowledge):
-    sheet = sheet_of([answered(FEVER)], replace(small_knowledge, answers={}), day=DAY)
+    sheet = sheet_of([answered(FEVER)], Setting(replace(small_knowledge, answers={}), WORDS["en"]), day=DAY)
     assert sheet.entries == () and sheet.summary == ()
 
 
 def test_nothing_asked_nothing_printed(small_knowledge):
-    html = sheet_html(sheet_of([], small_knowledge, day=DAY), Setting(small_knowledge, WORDS["es"]))
+    html = sheet_html(
+        sheet_of([], Setting(small_knowledge, WORDS["en"]), day=DAY), Setting(small_knowledge, WORDS["es"])
+    )
     assert "Haga primero una pregunta" in html and 'data-do="print"' not in html
 
 
 def test_hostile_words_stay_words(small_knowledge):
     hostile = "<img src=x onerror=alert(1)>"
     replies = [answered(FEVER, hostile, question=hostile), fixed(Outcome.NO_ANSWER, hostile, "No.")]
-    html = sheet_html(sheet_of(replies, small_knowledge, day=DAY), Setting(small_knowledge, WORDS["en"]))
+    html = sheet_html(
+        sheet_of(replies, Setting(small_knowledge, WORDS["en"]), day=DAY), Setting(small_knowledge, WORDS["en"])
+    )
     assert "<img" not in html and html.count("&lt;img") == 3
 
 
 def test_signs_that_the_fonts_lack_are_replaced_and_never_logged(small_knowledge, caplog):
     replies = [answered(FEVER, question="发烧 🤒 fièvre ąžß жар πυρετός sốt?")]
-    sheet = sheet_of(replies, small_knowledge, day=DAY)
+    sheet = sheet_of(replies, Setting(small_knowledge, WORDS["en"]), day=DAY)
     text = pdf_text(sheet_pdf(sheet, small_knowledge, WORDS["es"], language="es"))
     assert "fièvre ąžß жар πυρετός sốt?" in text and MISSING * 2 in text
     assert "Su hoja para llevar" in text
@@ -108,5 +116,7 @@ def test_signs_that_the_fonts_lack_are_replaced_and_never_logged(small_knowledge
 
 def test_a_language_from_right_to_left_is_printed_by_the_browser_alone(small_knowledge):
     words = WORDS["en"].model_copy(update={"direction": "rtl"})
-    html = sheet_html(sheet_of([answered(FEVER)], small_knowledge, day=DAY), Setting(small_knowledge, words))
+    html = sheet_html(
+        sheet_of([answered(FEVER)], Setting(small_knowledge, WORDS["en"]), day=DAY), Setting(small_knowledge, words)
+    )
     assert 'data-do="print"' in html and 'data-do="pdf"' not in html
