@@ -8,7 +8,8 @@ import yaml
 from fakes import CLINIC, SHIPPED_KNOWLEDGE, FixedRetriever, WordGate, answer
 
 from chatbot.errors import KnowledgeError, Problem
-from chatbot.knowledge import ClinicWords, Knowledge, load_knowledge
+from chatbot.knowledge import Knowledge, load_knowledge
+from chatbot.knowledge_forms import ClinicWords
 from chatbot.pipeline import Finished, Pipeline
 from chatbot.reply import Outcome
 from chatbot.retrieval.language import language_of
