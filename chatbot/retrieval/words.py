@@ -189,6 +189,17 @@ _SOUNDS = (("ph", "f"), ("ch", "k"), ("ck", "k"), ("ce", "se"), ("ci", "si"), ("
 _ENDINGS = (("s", ""), ("es", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("y", ""), ("ly", ""))
 
 
+def _may_be_meant(word: str, other: str) -> bool:
+    """Say whether a word may be a misspelling of one that sounds alike, and not another word ("lupus" is not "laps").
+
+    Up to one letter in three is wrong; in a short word letters are left out, not wrong.
+    """
+    if len(word) < 6:
+        letters = iter(other)
+        return all(letter in letters for letter in word) or OSA.distance(word, other) == 1
+    return OSA.distance(word, other) <= len(other) // 3
+
+
 class Speller:
     """Finds the knowledge's word that a patient probably meant."""
 
@@ -208,11 +219,15 @@ class Speller:
         """Return the knowledge's word, or the word itself when it is known or nothing is near enough."""
         if len(word) < 4 or not word.isalpha() or self._is_right(word):
             return word
-        alike = self._nearest(word, self._by_sound.get(sound_of(word), ()), 3 if len(word) >= 6 else 2)
-        shapes = [self._by_shape.get((word[0], len(word) + longer), ()) for longer in (-1, 0, 1)]
-        near = self._nearest(word, [other for shape in shapes for other in shape], 1)
-        found = [one for one in (near, alike) if one is not None]
-        return min(found)[1] if found else word
+        sounds = [other for other in self._by_sound.get(sound_of(word), ()) if _may_be_meant(word, other)]
+        alike = self._nearest(word, sounds, 3)
+        near = None
+        if len(word) > 4:
+            shapes = [self._by_shape.get((word[0], len(word) + longer), ()) for longer in (-1, 0, 1)]
+            near = self._nearest(word, [other for shape in shapes for other in shape], 1)
+        if near is None or (alike is not None and alike[0] <= near[0]):
+            near = alike
+        return word if near is None else near[1]
 
     @staticmethod
     def _nearest(word: str, others: Sequence[str], most: int) -> tuple[int, str] | None:

@@ -33,6 +33,15 @@ def test_another_word_is_left_alone(word: str):
     assert SPELLER.correct(word) == word
 
 
+@pytest.mark.parametrize("word", ["lupus", "sepsis", "scabies", "rosacea"])
+def test_a_condition_that_no_answer_names_is_not_mended_into_a_word_that_one_does(word: str):
+    assert Speller(["laps", "sips", "scabs", "race", "fever"]).correct(word) == word
+
+
+def test_of_two_words_as_near_the_one_that_sounds_alike_is_meant():
+    assert Speller(["fear", "fever"]).correct("fevar") == "fever"
+
+
 def test_short_forms_are_written_out():
     assert expand_short_forms("can u tell me abt my meds pls") == "can you tell me about my medicines please"
 
