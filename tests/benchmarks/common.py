@@ -6,6 +6,7 @@ import platform
 import random
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
+STATE = Path(tempfile.gettempdir()) / "healthfaq-benchmarks"  # kept, so that the index is built once
 PACKAGES = ("torch", "sentence-transformers", "faiss-cpu", "bm25s", "llama_cpp_python", "gradio", "numpy")
 
 

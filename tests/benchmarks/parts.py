@@ -4,15 +4,13 @@ python tests/benchmarks/run.py parts [--rounds 30] [--no-model]
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import bm25s
 import faiss
-from common import interleaved, machine, say, table
+from common import STATE, interleaved, machine, say, table
 
 from chatbot.bootstrap import Service, open_service
 from chatbot.embedder import weights_folder
@@ -28,17 +26,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--no-model", action="store_true")
     options = parser.parse_args(arguments)
     say(machine())
-    with tempfile.TemporaryDirectory() as state:
-        settings = Settings(state=Path(state), engine=EngineSettings(threads=1, model="embedded"))
-        service = open_service(settings, with_model=not options.no_model)
-        try:
-            service.warm_up()
-            searching(service, options.rounds)
-            embedding(service, max(4, options.rounds // 6))
-            if not options.no_model:
-                writing(service, max(4, options.rounds // 6))
-        finally:
-            service.close()
+    settings = Settings(state=STATE, engine=EngineSettings(threads=1, model="embedded"))
+    service = open_service(settings, with_model=not options.no_model)
+    try:
+        service.warm_up()
+        searching(service, options.rounds)
+        embedding(service, max(4, options.rounds // 6))
+        if not options.no_model:
+            writing(service, max(4, options.rounds // 6))
+    finally:
+        service.close()
 
 
 def timed(work: Callable[[], Any]) -> float:

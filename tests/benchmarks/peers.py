@@ -56,9 +56,11 @@ def main(arguments: list[str]) -> None:
     say(machine())
     with tempfile.TemporaryDirectory() as folder:
         texts = written_answers(Path(folder))
-        systems = [System(name, how, options, texts, Path(folder)) for name, how in wanted]
+        systems: list[System] = []
         try:
-            for system in systems:
+            for name, how in wanted:  # one after another, so that none is slowed by another's start
+                system = System(name, how, options, texts, Path(folder))
+                systems.append(system)
                 system.wait_until_ready()
                 say(f"{system.label}: ready in {system.ready_s:.1f} s")
             for place in ask_in_turn(systems, [text for text, _ in questions]):

@@ -7,13 +7,11 @@ Every patient asks at the same moment, again and again, questions that stand in 
 
 import argparse
 import statistics
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from common import PROJECT, machine, memory_mib, percentile, say
+from common import PROJECT, STATE, machine, memory_mib, percentile, say
 
 from chatbot.bootstrap import Service, open_service
 from chatbot.evaluation.questions import spread
@@ -40,27 +38,26 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     say(machine())
     answers = list(load_knowledge(PROJECT / "knowledge").answers.values())
-    with tempfile.TemporaryDirectory() as state:
-        engine = EngineSettings(model=options.model, reply_timeout_s=120)
-        service = open_service(Settings(state=Path(state), engine=engine), with_model=True)
-        try:
-            service.warm_up()
-            service.pipeline.reply(answers[0].questions[0])
-            say(f"memory of all processes when ready: {memory_mib():.0f} MiB")
+    engine = EngineSettings(model=options.model, reply_timeout_s=120)
+    service = open_service(Settings(state=STATE, engine=engine), with_model=True)
+    try:
+        service.warm_up()
+        service.pipeline.reply(answers[0].questions[0])
+        say(f"memory of all processes when ready: {memory_mib():.0f} MiB")
+        say(
+            "| patients at once | turns | vetted text, median / 95th s | first checked sentence | end | with a checked sentence | MiB |"
+        )
+        say("|---|---|---|---|---|---|---|")
+        for patients in options.patients:
+            questions = [answer.questions[0] for answer in spread(answers, patients * options.each)]
+            turns = all_at_once(service, questions, patients)
+            checked = [turn.checked_s for turn in turns if turn.checked_s]
             say(
-                "| patients at once | turns | vetted text, median / 95th s | first checked sentence | end | with a checked sentence | MiB |"
+                f"| {patients} | {len(turns)} | {_pair([turn.vetted_s for turn in turns])} | {_pair(checked)} | "
+                f"{_pair([turn.end_s for turn in turns])} | {len(checked)} of {len(turns)} | {memory_mib():.0f} |"
             )
-            say("|---|---|---|---|---|---|---|")
-            for patients in options.patients:
-                questions = [answer.questions[0] for answer in spread(answers, patients * options.each)]
-                turns = all_at_once(service, questions, patients)
-                checked = [turn.checked_s for turn in turns if turn.checked_s]
-                say(
-                    f"| {patients} | {len(turns)} | {_pair([turn.vetted_s for turn in turns])} | {_pair(checked)} | "
-                    f"{_pair([turn.end_s for turn in turns])} | {len(checked)} of {len(turns)} | {memory_mib():.0f} |"
-                )
-        finally:
-            service.close()
+    finally:
+        service.close()
 
 
 def all_at_once(service: Service, questions: list[str], patients: int) -> list[Turn]:
