@@ -17,7 +17,7 @@ _RULES = tuple((re.compile(pattern), mark) for pattern, mark in (
     (rf"(?i)\b\d{{1,2}}(?:st|nd|rd|th)?(?:\s+of)?\s+{_MONTH}\.?,?\s+(?:19|20)\d\d\b", "[date]"),
     (rf"(?i)\b{_MONTH}\.?\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+(?:19|20)\d\d\b", "[date]"),
     (r"\b(?=[A-Z0-9-]*\d{3})(?=[A-Z0-9-]*[A-Z])[A-Z0-9-]{6,}\b", "[number]"),  # MRN-12345, AB123456C
-    (r"(?<![\w.])\+?\(?\d(?:[\d().\s/-]{0,3}\d){5,}(?![\w%])", "[number]"),  # phones, records, insurance: 6 digits on
+    (r"(?<!\w)\+?\(?\d(?:[\d().\s/-]{0,3}\d){5,}(?![\w%])", "[number]"),  # phones, records, insurance: 6 digits on
     (rf"(?i)\b(my name(?:'s|’s| is)|name:|i am called|i'm called|they call me|his name is|her name is)\s+(?-i:{_ANY_NAME})",
      r"\1 [name]"),
     (rf"\b((?i:this is|i am|i'm|i’m|im|signed|regards,?|thanks,?|husband|wife|son|daughter|mother|father|mum|mom|dad))\s+"

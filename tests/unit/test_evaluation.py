@@ -132,7 +132,7 @@ def test_a_removed_red_flag_phrase_is_red(rules: RuleBook, good: Evaluation, saf
     text = heart.read_text(encoding="utf-8")
     heart.write_text(text.replace('"=crushing pain", ', ""), encoding="utf-8")
     changed = load_rules(tmp_path, CLINIC, [])
-    assert broken(evaluation(changed), good) == ["red-flag phrases taken out"]
+    assert "red-flag phrases taken out" in broken(evaluation(changed), good)
 
 
 def test_rules_that_find_less_are_red(good: Evaluation, safety_folder: Path, tmp_path: Path):
