@@ -21,6 +21,7 @@ class Overlay:
     pairs: tuple[Pair, ...]  # in the claim's order
     foreign: tuple[str, ...]  # why words of the claim have no counterpart
     from_context: tuple[Term, ...]  # words of the claim that stand in the title or heading only
+    context: frozenset[str]  # what the words of the title and heading are compared by
     in_order: bool  # the statement is one of steps that follow each other
     titled: frozenset[str]  # words that are read as the title means them, although the statement has them too
 
@@ -54,7 +55,9 @@ def lay_over(claim: Reading, statement: Statement, *, titled: frozenset[str] = f
         pairs = list(zip([term for term, _ in kept], _align(kept, support), strict=True))
         pairs = _spread(pairs, {id(term): places for term, places in kept})
     in_order = statement.in_order or support.in_sequence
-    return Overlay(claim, support, tuple(pairs), tuple(foreign), tuple(from_context), in_order, titled)
+    return Overlay(
+        claim, support, tuple(pairs), tuple(foreign), tuple(from_context), statement.context, in_order, titled
+    )
 
 
 def strays(laid: Overlay) -> frozenset[str]:

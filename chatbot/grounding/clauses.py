@@ -271,6 +271,7 @@ class _Reader:
             state.denied_list = True
         new_instruction = new_instruction and not state.denied_list
         if new_instruction and self._at(place + 1) != "or":
+            self.clause += word == "," and skip == 2 and state.group < 0  # "Drink water, and eat if you missed a meal"
             self.state = _State(sentence=state.sentence, instruction=True, modality="should", bracketed=state.bracketed)
         elif word == "," and skip == 2 and state.group < 0 and following in _WHOLE_CLAUSES:
             self.clause += 1  # "…, and most people get better": a clause of its own

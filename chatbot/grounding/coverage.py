@@ -51,11 +51,13 @@ def _alone(laid: Overlay) -> bool:
 def _names_what_is_meant(laid: Overlay) -> bool:
     """Say whether the claim has the title's word where the statement only points back: it, "the illness"."""
     taken_up = {laid.support.terms[place].segment for place in laid.used}
+    taken_up = {segment for segment in taken_up if not _shared_only(laid, laid.places_of(segment=segment))}
     lost = {
         term.key for place, term in enumerate(laid.support.terms) if term.segment in taken_up and place not in laid.used
     }
     lost -= {term.key for term in laid.from_context}
-    points_back = laid.support.points_back or bool(lost)
+    half_named = any(term.key in laid.context for term, _ in laid.pairs)  # "the pain" under "Period pain"
+    points_back = laid.support.points_back or bool(lost) or half_named
     return points_back and lost <= wording().general and not laid.titled
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from chatbot.grounding.alignment import Overlay, lay_over, strays
 from chatbot.grounding.coverage import losses
@@ -38,13 +38,26 @@ def _governed_alike(laid: Overlay) -> Iterator[str]:
             continue  # "in adults" and "at the first sign" may stand before or behind the clause
         if term.negated != other.negated:
             yield f"negation: {term.word} is {'not ' * (not other.negated)}negated in the passage"
-        if term.modality != other.modality and not (laid.weakened and (term.modality, other.modality) == ("may", "")):
+        if term.modality != other.modality and not _may_be_said_so(laid, term, other):
             said, vetted_ = term.modality or "a plain fact", other.modality or "a plain fact"
             yield f"modality: {term.word} is said as {said}, the passage says {vetted_}"
         told_as_reason = (term.condition, other.condition) == ("", "because")  # a reason given is a fact given
         if term.condition != other.condition and not told_as_reason:
             said, vetted_ = term.condition or "no condition", other.condition or "no condition"
             yield f"order: {term.word} stands under {said}, in the passage under {vetted_}"
+
+
+def _may_be_said_so(laid: Overlay, term: Term, other: Term) -> bool:
+    """Say whether a "may" covers the word in both texts, before or behind it, or the claim says how often instead."""
+    if {term.modality, other.modality} != {"", "may"}:
+        return False
+    if laid.weakened and not other.modality:
+        return True
+    return _has_may(laid.claim, term.clause) and _has_may(laid.support, other.clause)
+
+
+def _has_may(reading: Reading, clause: int) -> bool:
+    return any(hedge.name == "may" and reading.segments[hedge.segment].clause == clause for hedge in reading.hedges)
 
 
 def _same_pieces(laid: Overlay) -> Iterator[str]:
@@ -109,7 +122,7 @@ def _same_joins(laid: Overlay) -> Iterator[str]:
     terms = laid.support.terms
     for (term, place), (following, next_place) in pairwise(laid.pairs):
         one, other = sorted((terms[place], terms[next_place]), key=lambda found: found.segment)
-        if term.segment == following.segment or one.segment == other.segment or one.clause != other.clause:
+        if term.segment == following.segment or one.segment == other.segment:
             continue
         listed = one.item != other.item and other.group < 0  # items of a plain list may be joined either way
         denied = term.negated and following.negated and following.modality == "should" and other.group < 0
@@ -117,7 +130,8 @@ def _same_joins(laid: Overlay) -> Iterator[str]:
         if one.item == 0 and other.item:  # the lead-in says how its items belong to it
             first_item = next(found.segment for found in terms if found.item)
             vetted_ = laid.support.segments[first_item - 1].opened_by
-        if {said, vetted_} == {"and", "or"} and not listed and not denied:
+        apart = one.clause != other.clause and said == "and"  # two statements may both be said
+        if {said, vetted_} == {"and", "or"} and not listed and not denied and not apart:
             yield f"order: says {said} where the passage says {vetted_}"
 
 
@@ -186,12 +200,11 @@ def _join_of(reading: Reading, segment: int) -> str:
     filled = {term.segment for term in reading.terms}
     while segment > 0 and reading.segments[segment].opened_by not in ("and", "or", ",") and segment - 1 not in filled:
         segment -= 1
-    for later in reading.segments[segment:]:
-        if later.opened_by in ("and", "or"):
-            return later.opened_by
-        if later.opened_by != ",":
-            break
-    return ""
+    if reading.segments[segment].opened_by in ("and", "or"):
+        return reading.segments[segment].opened_by
+    list_of = takewhile(lambda later: later.opened_by in ("and", "or", ","), reading.segments[segment:])
+    # The last one: in "belly pain or cramps, nausea and fever" the "or" joins only two of the list.
+    return next((later.opened_by for later in reversed(list(list_of)) if later.opened_by != ","), "")
 
 
 def _phrases_swapped(term: Term, one: Term, following: Term, other: Term) -> bool:
