@@ -50,6 +50,10 @@ def _alone(laid: Overlay) -> bool:
 
 def _names_what_is_meant(laid: Overlay) -> bool:
     """Say whether the claim has the title's word where the statement only points back: it, "the illness"."""
+    groups = {term.group for term, _ in laid.pairs}
+    conditions = {term.condition for term in laid.support.terms}
+    if any(term.condition not in conditions and term.group not in groups for term in laid.from_context):
+        return False  # "unless you have diabetes" is more than a name
     taken_up = {laid.support.terms[place].segment for place in laid.used}
     taken_up = {segment for segment in taken_up if not _shared_only(laid, laid.places_of(segment=segment))}
     lost = {
@@ -58,7 +62,12 @@ def _names_what_is_meant(laid: Overlay) -> bool:
     lost -= {term.key for term in laid.from_context}
     half_named = any(term.key in laid.context for term, _ in laid.pairs)  # "the pain" under "Period pain"
     points_back = laid.support.points_back or bool(lost) or half_named
-    return points_back and lost <= wording().general and not laid.titled
+    if laid.titled:  # "If ibuprofen upsets you, take it with milk": the name and "it" may change places
+        return not lost and all(
+            any(other.key == term.key and other.group != term.group for other in laid.support.terms)
+            for term in laid.from_context
+        )
+    return points_back and lost <= wording().general
 
 
 def _sentences_covered(laid: Overlay) -> Iterator[str]:

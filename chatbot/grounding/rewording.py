@@ -49,6 +49,8 @@ def _active(found: dict[str, str]) -> Iterator[str]:
     if by := _BY.match(found["rest"]):
         modal = f"{found['modal']} " if found["modal"] else "do " if negation else ""
         yield f"{found['opener']}{by['agent']} {found['hedge']} {modal}{negation}{found['verb']} {subject}{by['tail']}"
+    elif found["modal"].casefold() == "can" and not negation:
+        yield f"{found['opener']}You can {_base(found['verb'])} {subject}{found['rest']}"
     elif found["modal"].casefold() == "should":
         yield f"{found['opener']}{'Do not ' if negation else ''}{_base(found['verb'])} {subject}{found['rest']}"
 

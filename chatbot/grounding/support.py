@@ -102,7 +102,10 @@ def _keeps_its_sides(laid: Overlay, term: Term) -> bool:
     """
     here = [(one, place) for one, place in laid.pairs if one.segment == term.segment]
     verbs = [(one, place) for one, place in here if one.word in wording().actions]
-    if len({laid.support.terms[place].segment for _, place in here}) > 1 or any(one.quantity for one, _ in here):
+    pieces = {laid.support.terms[place].segment for _, place in here}
+    parts = {(laid.support.terms[place].clause, laid.support.terms[place].item) for _, place in here}
+    equates = not verbs and len(parts) == 1  # "thirst and tiredness are signs", "signs are thirst and tiredness"
+    if (len(pieces) > 1 and not equates) or any(one.quantity for one, _ in here):
         return False
     if any(one.preposition != laid.support.terms[place].preposition for one, place in here):
         return False

@@ -62,6 +62,12 @@ def shown(sentence: str, text: str, title: str = "A title") -> bool:
          "Some germs make you sick in a few days, while others take a few hours."),
         ("Rest, water, and pain medicine often help.", "Rest, water and pain medicine can often help.",
          "Rest, water and pain medicine always help."),
+        ("Thirst, a dry mouth and tiredness are common signs.", "Common signs are thirst, a dry mouth and tiredness.",
+         "Common signs are thirst, a dry mouth and pain."),
+        ("You can care for most burns at home.", "Most burns can be cared for at home.",
+         "All burns can be cared for at home."),
+        ("Drink water, and eat if you missed a meal. Rub your neck gently.", "Drink water, and rub your neck gently.",
+         "Drink water, and rub your neck if you missed a meal."),
         ("Germs cause the infection.", "The infection is caused by germs.", "The infection causes germs."),
     ],
 )  # fmt: skip
@@ -74,6 +80,25 @@ def test_the_title_may_stand_where_the_passage_only_points_back():
     text = "The illness usually lasts 4 to 7 days. Children get an itchy rash."
     assert shown("Chickenpox usually lasts 4 to 7 days.", text, "Chickenpox")
     assert not shown("Measles usually lasts 4 to 7 days.", text, "Chickenpox")
+
+
+def test_a_condition_of_words_of_the_title_is_more_than_a_name():
+    text = "Diabetes can harm nerves, so you may not feel a cut."
+    assert not shown("Diabetes can harm nerves, so you may not feel a cut, unless you have diabetes.", text, "Diabetes")
+    assert shown("A test can show if you have a UTI.", "A test can show if you have one.", "UTI")
+
+
+def test_words_of_two_list_items_do_not_make_a_new_one():
+    text = "Call us if:\n\n- An adult has diarrhea for more than 2 days.\n- The sick person is a baby."
+    assert shown("Call us if the sick person is a baby.", text)
+    assert not shown("Call us if the sick person is an adult.", text)
+
+
+def test_a_name_and_its_pronoun_may_change_places_but_not_roles():
+    assert shown(
+        "Take ibuprofen with milk if it upsets you.", "If ibuprofen upsets you, take it with milk.", "Ibuprofen"
+    )
+    assert not shown("Snoring can cause it.", "It can cause snoring.", "Snoring")
 
 
 def test_another_name_of_the_title_does_not_take_the_place_of_a_name():

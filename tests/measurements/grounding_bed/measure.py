@@ -30,8 +30,9 @@ HERE = Path(__file__).parent
 def honest(answers: dict[str, Answer]) -> list[Row]:
     """Return the paraphrases that were read and found honest, hand-written and from the teacher."""
     rows = [Row(r["answer"], "honest (hand)", "hand", r["text"], "") for r in _hand() if r["kind"] == "honest"]
-    fresh = yaml.safe_load((HERE / "fresh.yaml").read_text(encoding="utf-8"))
-    rows += [Row(id_, "honest (fresh)", "fresh", text, "") for id_, texts in fresh.items() for text in texts]
+    for name in ("fresh", "held_back"):
+        by_answer = yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
+        rows += [Row(id_, f"honest ({name})", name, text, "") for id_, texts in by_answer.items() for text in texts]
     path = HERE / "teacher_paraphrases.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         row = json.loads(line)
