@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ def evaluation(
     kept = chosen.knowledge / ACCEPTED
     earlier = compare_with or (kept if gate and kept.is_file() else None)
     before = read_report(earlier) if earlier is not None else None
+    _make(out_folder)  # a folder that cannot be written to is told now, not in two minutes
     measured = _measured(chosen, replies)
     report = measured.as_json()
     changes = compare(before, report) if before is not None else None
@@ -96,11 +98,19 @@ def write_report(
     _write(folder / "report.html", report_page(measured, changes, limits))
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(f"{folder}: cannot be written to ({error.strerror}); name another with --out") from error
+
+
 def _write(path: Path, text: str) -> None:
     """Write beside and rename, so that a report is whole or not there."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:

@@ -7,7 +7,9 @@ search and saves an hour of embedding. py-spy (package py-spy) draws the graph; 
 """
 
 import argparse
+import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -59,7 +61,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--each", type=int, default=10, help="questions of each patient")
     options = parser.parse_args(arguments)
     say(machine())
-    if not KNOWLEDGE.is_dir():
+    if not (KNOWLEDGE / "clinic.yaml").is_file():
         command = [sys.executable, "-m", "chatbot", "import", "medquad", str(options.medquad), str(KNOWLEDGE)]
         subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     service = open_service(
@@ -72,7 +74,8 @@ def main(arguments: list[str]) -> None:
     recorder = start_recording(options.out)
     times, decided = asked_at_once(service.pipeline.reply, questions, options.patients, options.each)
     if recorder is not None:
-        recorder.wait()
+        recorder.send_signal(signal.SIGINT)
+        recorder.wait(120)
         say(f"flame graph: {options.out}")
     say(
         f"{len(answers)} answers, {options.patients} patients at once, {len(times)} questions: median "
@@ -112,12 +115,10 @@ def asked_at_once(
 
 
 def start_recording(out: Path) -> subprocess.Popen[bytes] | None:
-    """Return py-spy recording this process for 30 s of its asking, or None where it is not installed."""
+    """Return py-spy recording this process, or None where it is not installed."""
     tool = shutil.which("py-spy", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
     if tool is None:
         return None
-    import os
-
     command = [
         tool,
         "record",
@@ -126,8 +127,6 @@ def start_recording(out: Path) -> subprocess.Popen[bytes] | None:
         "--gil",
         "--rate",
         "50",
-        "--duration",
-        "30",
         "--output",
         str(out),
     ]

@@ -18,6 +18,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
 
+NO_MODEL = "none"  # what is found, and how soon; nothing is written
 MAX_TOKENS = 160  # as the product's own replies; the documented settings keep their own
 TOP_K = 3
 BEST_PROMPT = (
@@ -56,6 +57,14 @@ def written(pieces: Iterator[str], start: float) -> tuple[str, float]:
     return text.strip(), first
 
 
+def found_alone(question: str, search: Callable[[str], list[tuple[str, str]]]) -> Said:
+    """Return what a program finds, without a model's reply."""
+    start = time.perf_counter()
+    hits = search(question)
+    took = time.perf_counter() - start
+    return Said([id_ for id_, _ in hits], [text for _, text in hits], "", took, took)
+
+
 def txtai(answers: list[dict[str, Any]], model: str, embedder: str, best: bool) -> Ask:
     """Documentation: txtai's RAG pipeline page (Embeddings with content, RAG with a system prompt and a template)."""
     from txtai import LLM, RAG, Embeddings
@@ -68,6 +77,10 @@ def txtai(answers: list[dict[str, Any]], model: str, embedder: str, best: bool) 
         if best
         else "Answer the following question using the provided context.\n\nQuestion:\n{question}\n\nContext:\n{context}"
     )
+    if model == NO_MODEL:
+        return lambda question: found_alone(
+            question, lambda q: [(rows[int(hit["id"])][0], hit["text"]) for hit in embeddings.search(q, TOP_K)]
+        )
     rag = RAG(
         embeddings, LLM(model), template=template, separator="\n" if best else " ", context=TOP_K if best else None,
         system=None if best else "You are a friendly assistant. You answer questions from users.", output="flatten",
@@ -121,7 +134,7 @@ def haystack(answers: list[dict[str, Any]], model: str, embedder: str, best: boo
         if chunk.content and "first" not in times:
             times["first"] = time.perf_counter()
 
-    generator = LlamaCppChatGenerator(
+    generator = None if model == NO_MODEL else LlamaCppChatGenerator(
         model=model,
         generation_kwargs={"max_tokens": MAX_TOKENS, "temperature": 0} if best else {"max_tokens": 128, "temperature": 0.1},
         model_kwargs={"verbose": False},
@@ -130,8 +143,9 @@ def haystack(answers: list[dict[str, Any]], model: str, embedder: str, best: boo
     pipeline = Pipeline()
     pipeline.add_component("embed", SentenceTransformersTextEmbedder(model=embedder, progress_bar=False))
     pipeline.add_component("near", InMemoryEmbeddingRetriever(store, top_k=20 if best else 10))
-    pipeline.add_component("prompt", ChatPromptBuilder([ChatMessage.from_user(prompt)], required_variables="*"))
-    pipeline.add_component("write", generator)
+    if generator is not None:
+        pipeline.add_component("prompt", ChatPromptBuilder([ChatMessage.from_user(prompt)], required_variables="*"))
+        pipeline.add_component("write", generator)
     pipeline.connect("embed.embedding", "near.query_embedding")
     if best:
         pipeline.add_component("words", InMemoryBM25Retriever(store, top_k=20))
@@ -139,8 +153,12 @@ def haystack(answers: list[dict[str, Any]], model: str, embedder: str, best: boo
         pipeline.connect("near", "join")
         pipeline.connect("words", "join")
     source = "join" if best else "near"
-    pipeline.connect(f"{source}.documents", "prompt.documents")
-    pipeline.connect("prompt.prompt", "write.messages")
+    if generator is not None:
+        pipeline.connect(f"{source}.documents", "prompt.documents")
+        pipeline.connect("prompt.prompt", "write.messages")
+
+    if model == NO_MODEL:
+        return lambda question: found_alone(question, lambda q: _haystack_hits(pipeline, q, best, source))
 
     def ask(question: str) -> Said:
         times.clear()
@@ -156,6 +174,14 @@ def haystack(answers: list[dict[str, Any]], model: str, embedder: str, best: boo
         return Said([str(d.meta["answer"]) for d in used], [d.content or "" for d in used], text, first, total)
 
     return ask
+
+
+def _haystack_hits(pipeline: Any, question: str, best: bool, source: str) -> list[tuple[str, str]]:
+    inputs: dict[str, Any] = {"embed": {"text": question}}
+    if best:
+        inputs["words"] = {"query": question}
+    used = pipeline.run(inputs, include_outputs_from={source})[source]["documents"]
+    return [(str(one.meta["answer"]), one.content or "") for one in used]
 
 
 def llama_index(answers: list[dict[str, Any]], model: str, embedder: str, best: bool) -> Ask:
@@ -176,7 +202,7 @@ def llama_index(answers: list[dict[str, Any]], model: str, embedder: str, best: 
 
     formats = {"messages_to_prompt": as_chat, "completion_to_prompt": as_prompt}  # what its llama.cpp page asks for
     more: dict[str, Any] = {"temperature": 0, "max_new_tokens": MAX_TOKENS} if best else {}
-    Settings.llm = LlamaCPP(model_path=model, verbose=False, **formats, **more)
+    Settings.llm = None if model == NO_MODEL else LlamaCPP(model_path=model, verbose=False, **formats, **more)
     Settings.embed_model = HuggingFaceEmbedding(model_name=embedder)
     nodes = [TextNode(text=text, metadata={"answer": id_}) for id_, text in entries(answers, best)]
     if best:
@@ -194,6 +220,13 @@ def llama_index(answers: list[dict[str, Any]], model: str, embedder: str, best: 
             ),
             "streaming": True,
         }
+    if model == NO_MODEL:
+        retriever = options.get("retriever") or index.as_retriever(similarity_top_k=TOP_K)
+
+        def hits(question: str) -> list[tuple[str, str]]:
+            return [(str(one.node.metadata["answer"]), one.node.get_content()) for one in retriever.retrieve(question)]
+
+        return lambda question: found_alone(question, hits)
     engine = CitationQueryEngine.from_args(index, **options)
 
     def ask(question: str) -> Said:
@@ -220,8 +253,8 @@ def ours(answers: list[dict[str, Any]], model: str, embedder: str, best: bool) -
     from chatbot.settings import EngineSettings, Settings
 
     folder = Path(os.environ["BENCHMARK_STATE"])
-    engine = EngineSettings(model="" if model == "embedded" else model)
-    service = open_service(Settings(state=folder, engine=engine), with_model=best)
+    engine = EngineSettings(model="" if model in ("embedded", NO_MODEL) else model)
+    service = open_service(Settings(state=folder, engine=engine), with_model=best and model != NO_MODEL)
     service.warm_up()
 
     def ask(question: str) -> Said:

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     """Run the comparison and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers-python", required=True, help="Python of the peers' environment")
-    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--model", default="embedded", help="embedded, a GGUF file, or none: what is found alone")
     parser.add_argument("--questions", type=int, default=20)
     parser.add_argument("--outside", type=int, default=10)
     parser.add_argument("--only", default="", help="systems, as in 'txtai best,ours best'")

@@ -12,7 +12,6 @@ NAMES = {
     "parts": "the product beside its bare parts: SentenceTransformer.encode, faiss, bm25s, llama-cpp-python",
     "peers": "the product beside txtai, Haystack and LlamaIndex",
     "growth": "100 to 1,000,000 entries; length of answers and of the history",
-    "large_model": "a randomly initialised model of about 3B parameters: speed alone",
     "energy": "watt-hours an answer, in every mode",
     "flame": "where the time goes with 16,407 answers and 20 patients, as a flame graph",
 }

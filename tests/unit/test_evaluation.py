@@ -11,6 +11,7 @@ import pytest
 from fakes import CLINIC, SHIPPED_KNOWLEDGE, TEXTS, ScriptedWriter
 from retrieval_fakes import FEVER, HOURS, PINK_EYE, PRESSURE, SYNONYMS, TYLENOL, CountingEmbedder
 
+from chatbot.commands.evaluation import evaluation as evaluation_command
 from chatbot.energy import Energy, EnergyMeter, rapl_counters
 from chatbot.errors import KnowledgeError, SettingsError
 from chatbot.evaluation.compare import compare, kept_form, read_report
@@ -248,3 +249,15 @@ def test_energy_comes_from_the_counter_where_it_can_be_read(tmp_path: Path):
     spent = meter.spent()
     assert spent.watt_hours == pytest.approx(2.0)
     assert "RAPL" in spent.method
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_measured(tmp_path: Path):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(SettingsError, match="name another with --out"):
+        evaluation_command(out_folder=tmp_path / "file" / "report", knowledge=tmp_path)
+
+
+def test_an_earlier_report_that_is_missing_is_told_before_anything_is_measured(tmp_path: Path):
+    with pytest.raises(SettingsError, match="check the name after --compare"):
+        evaluation_command(out_folder=tmp_path, compare_with=tmp_path / "none.json", knowledge=tmp_path)
+    assert list(tmp_path.iterdir()) == []
