@@ -108,6 +108,7 @@ class Served:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    staff_url: str = ""
 
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -121,13 +122,14 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
     def start(*, arguments: tuple[str, ...] = (), port: int | None = None, **settings: object) -> Served:
         folder = tmp_path_factory.mktemp("serve")
-        port = port or free_port()
-        chosen = {"knowledge": str(PROJECT / "knowledge"), "state": str(state), "port": port, **settings}
+        port, staff_port = port or free_port(), free_port()
+        chosen = {"knowledge": str(PROJECT / "knowledge"), "state": str(state), "port": port, "staff_port": staff_port}
+        chosen |= settings
         (folder / "settings.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
         command = [sys.executable, "-m", "chatbot", "serve", "--settings", str(folder / "settings.yaml"), *arguments]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, env=_environment())
-        served = Served(f"http://127.0.0.1:{port}", process, folder / "log")
+        served = Served(f"http://127.0.0.1:{port}", process, folder / "log", f"http://127.0.0.1:{staff_port}")
         started.append(served)
         _wait_until_up(served)
         return served
