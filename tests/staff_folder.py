@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -60,6 +61,30 @@ def write_answer(root: Path, id_: str, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def corrupted(text: str, rng: random.Random) -> bytes:
+    """Return one of a hundred ways in which a file can be broken."""
+    raw = text.encode()
+    at = rng.randrange(1, len(raw) - 1)
+    return rng.choice([
+        lambda: raw[:at],
+        lambda: raw[:at] + bytes(rng.randrange(256) for _ in range(40)) + raw[at:],
+        lambda: bytes(rng.randrange(256) for _ in range(2000)),
+        lambda: raw.replace(b"title:", rng.choice([b"title: {a: 1}\nx:", b"title: [1]\ny:", b"titel:"])),
+        lambda: raw.replace(b"questions:", rng.choice([b"questions: 5\nq:", b"questions: {a: b}\nq:", b"- q:"])),
+        lambda: b"---\n" + b"[" * 50_000 + b"\n---\nx",
+        lambda: b"---\n" + b"- " * 20_000 + b"\n---\nx",
+        lambda: raw + b"x" * 300_000,
+        lambda: text.encode("utf-16"),
+        lambda: text.replace("adults", "\u00fcber").encode("latin-1"),
+        lambda: b"",
+        lambda: b"\x00" * 5000,
+        lambda: raw.replace(b"---", b"- - -", 1),
+        lambda: raw.replace(b"sources:", b"sources: null\nreview: 7\nsauces:"),
+        lambda: raw.replace(b"title:", b"? [a, b]\n: c\ntitle:"),
+        lambda: raw.replace(b"title: Fever", b"title: !!python/object/apply:os.system ['true'] #"),
+    ])()  # fmt: skip
 
 
 @cache

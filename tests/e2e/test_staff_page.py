@@ -11,13 +11,38 @@ from fakes import PROJECT
 from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.e2e
+OVERDUE, RETIRED = "blood-pressure/low", "skin/athletes-foot"
 REVIEW = "review: {status: draft, reviewer: null, reviewed: null, due: null}"
+
+
+def some_knowledge(folder: Path) -> Path:
+    """Return a copy of the shipped knowledge with a few of its topics, so that its index is soon built."""
+    kept = ("fever", "blood-pressure", "skin")
+    for topic in (PROJECT / "knowledge" / "answers").iterdir():
+        if topic.name in kept:
+            shutil.copytree(topic, folder / "knowledge" / "answers" / topic.name)
+    for name in ("clinic.yaml", "texts.yaml", "synonyms.yaml"):
+        shutil.copy(PROJECT / "knowledge" / name, folder / "knowledge" / name)
+    shutil.copytree(PROJECT / "knowledge" / "safety", folder / "knowledge" / "safety")
+    return folder / "knowledge"
+
+
+def reviewed(knowledge: Path, id_: str, due: str) -> None:
+    file = knowledge / "answers" / f"{id_}.md"
+    text = file.read_text(encoding="utf-8")
+    assert REVIEW in text
+    signed = f"review: {{status: reviewed, reviewer: Dr. Doe, reviewed: 2020-01-02, due: {due}}}"
+    file.write_text(text.replace(REVIEW, signed), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def knowledge(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clinic") / "knowledge"
-    shutil.copytree(PROJECT / "knowledge", folder)
+    folder = some_knowledge(tmp_path_factory.mktemp("clinic"))
+    reviewed(folder, OVERDUE, "2021-01-02")
+    retired = folder / "answers" / f"{RETIRED}.md"
+    retired.write_text(
+        retired.read_text(encoding="utf-8").replace(REVIEW, REVIEW.replace("draft", "retired")), encoding="utf-8"
+    )
     return folder
 
 
@@ -112,37 +137,19 @@ def test_a_broken_file_is_told_to_staff_and_patients_see_its_last_good_version(
     file.write_text(good, encoding="utf-8")
 
 
-def reviewed(knowledge: Path, id_: str, due: str) -> None:
-    file = knowledge / "answers" / f"{id_}.md"
-    text = file.read_text(encoding="utf-8")
-    assert REVIEW in text
-    signed = f"review: {{status: reviewed, reviewer: Dr. Doe, reviewed: 2020-01-02, due: {due}}}"
-    file.write_text(text.replace(REVIEW, signed), encoding="utf-8")
-
-
-def test_overdue_says_being_reviewed_and_retired_is_gone(serve: Callable[..., Any], page: Page, tmp_path: Path):
-    knowledge = tmp_path / "knowledge"
-    shutil.copytree(PROJECT / "knowledge", knowledge)
-    reviewed(knowledge, "fever/adults", "2021-01-02")
-    cough = next((knowledge / "answers").rglob("cough*.md"))
-    cough.write_text(cough.read_text(encoding="utf-8").replace("status: draft", "status: retired"), encoding="utf-8")
-    served = serve(mode="verbatim", knowledge=str(knowledge))
-    page.goto(served.url)
-    ask(page, "When should I see a doctor about a fever?")
-    expect(page.locator(".turn").last).to_contain_text("Fever in adults")
-    expect(page.locator(".turn").last).to_contain_text("being reviewed")
-    title = re.search(r"^title: (.*)$", cough.read_text(encoding="utf-8"), re.M)
-    assert title
-    ask(page, "How do I get rid of a cough?")
-    expect(page.locator(".turn").last.get_by_role("heading", name=title[1].strip("\"'"), exact=True)).to_have_count(0)
+def test_overdue_says_being_reviewed_and_retired_is_gone(page: Page, patient: Page, served: Any):
+    ask(patient, "What is low blood pressure?")
+    expect(patient.locator(".turn").last).to_contain_text("Low blood pressure")
+    expect(patient.locator(".turn").last).to_contain_text("being reviewed")
+    ask(patient, "How do I treat athlete's foot?")
+    expect(patient.locator(".turn").last).not_to_contain_text("Athlete's foot is")
     page.goto(served.staff_url)
-    row = page.get_by_role("row").filter(has_text="fever/adults")
+    row = page.get_by_role("row").filter(has_text=OVERDUE)
     expect(row.filter(has_text="Dr. Doe")).to_contain_text("overdue")
 
 
 def test_reviewed_only_serves_nothing_but_reviews_in_force(serve: Callable[..., Any], page: Page, tmp_path: Path):
-    knowledge = tmp_path / "knowledge"
-    shutil.copytree(PROJECT / "knowledge", knowledge)
+    knowledge = some_knowledge(tmp_path)
     reviewed(knowledge, "fever/adults", "2031-01-02")
     reviewed(knowledge, "fever/children", "2021-01-02")
     served = serve(arguments=("--reviewed-only",), mode="verbatim", knowledge=str(knowledge))
@@ -170,21 +177,3 @@ def test_the_page_fits_a_phone_and_works_by_keyboard(browser: Browser, served: A
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the page's content")).to_be_focused()
     context.close()
-
-
-def test_a_taken_staff_port_leaves_patients_served(serve: Callable[..., Any], served: Any, page: Page):
-    port = int(served.staff_url.rpartition(":")[2])
-    other = serve(mode="verbatim", staff_port=port)
-    assert f"cannot listen on 127.0.0.1:{port}" in other.output()
-    page.goto(other.url)
-    expect(page.get_by_label("Your question")).to_be_visible(timeout=30_000)
-
-
-def test_from_other_machines_a_key_is_asked_for(serve: Callable[..., Any], page: Page):
-    served = serve(mode="verbatim", staff_host="0.0.0.0")
-    assert page.goto(served.staff_url).status == 401
-    key = re.search(r"\?key=(\S+)", served.output())
-    assert key
-    page.goto(f"{served.staff_url}/?key={key[1]}")
-    expect(page.get_by_role("heading", name="How things are")).to_be_visible()
-    assert "key=" not in page.url

@@ -1,9 +1,7 @@
-"""Measures what staff feel: how soon a change is live, what imports and indexing cost, what damage does.
+"""Measures what staff feel: how soon a change is live, what imports and indexing cost.
 
     python tests/measurements/staff.py live [--answers 150]
     python tests/measurements/staff.py live --medquad ../shared/data/MedQuAD.zip
-    python tests/measurements/staff.py corruptions
-    python tests/measurements/staff.py kills
     python tests/measurements/staff.py index --medquad ../shared/data/MedQuAD.zip [--sample 300]
 
 ``live --medquad`` embeds with word vectors in place of the model: what is measured there is everything but embedding.
@@ -12,7 +10,6 @@
 import argparse
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,9 +22,7 @@ from statistics import median
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1]), str(HERE.parents[1] / "unit")]
 
-import numpy as np  # noqa: E402
 from staff_folder import FEVER_FILE, WordVectors, make_folder, write_answer  # noqa: E402
-from test_knowledge import corrupted  # noqa: E402
 
 from chatbot.bootstrap import Service, open_service, recalibrate, reload  # noqa: E402
 from chatbot.embedder import MiniLM, weights_folder  # noqa: E402
@@ -164,80 +159,6 @@ class _Patients:
             self.waits.append(time.perf_counter() - began)
 
 
-def corruptions(count: int) -> None:
-    """Break a running service's answer files at random, one after another; print what was told and what was lost."""
-    rng = random.Random(11)
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary) / "knowledge"
-        shutil.copytree(SHIPPED, root)
-        settings = Settings(knowledge=root, state=Path(temporary) / "state", mode="verbatim")
-        service = open_service(settings, with_model=False, embedder=WordVectors())
-        live = LiveService(service, reload, recalibrate, say=lambda line: None)
-        paths = sorted((root / "answers").rglob("*.md"))
-        told = in_order = served = 0
-        for number in range(count):
-            path = paths[number % len(paths)]
-            id_ = path.relative_to(root / "answers").with_suffix("").as_posix()
-            path.write_bytes(corrupted(path.read_text(encoding="utf-8"), rng))
-            live.refresh()
-            is_told = any(problem.path == f"answers/{id_}.md" for problem in live.problems)
-            told += is_told
-            in_order += not is_told  # a cut can leave a file that is in order
-            served += bool(live.pipeline.reply("What temperature is a fever?", mode="verbatim").text)
-        answers = len(live.knowledge.answers)
-        print(f"{count} corruptions: {told} told, {in_order} left a file in order; a reply after each: {served}")
-        print(f"{answers} of {len(paths)} answers in service with all of them broken at once")
-
-
-CHILD = """
-import sys, random, time
-sys.path[:0] = {paths!r}
-from pathlib import Path
-from staff_folder import WordVectors
-from chatbot.retrieval.index import open_index
-from chatbot.knowledge import load_knowledge
-from chatbot.shelf import AnswerShelf
-from chatbot.retrieval.words import Synonyms
-root, folder, shelf = Path({root!r}), Path({folder!r}), AnswerShelf()
-print("starts", flush=True)
-index = open_index(folder, load_knowledge(root, read=shelf).answers, Synonyms(), WordVectors())
-path = sorted((root / "answers").rglob("*.md"))[0]
-text = path.read_text(encoding="utf-8")
-while True:
-    path.write_text(text + f"\\nNote {{random.random()}}.\\n", encoding="utf-8")
-    answers = load_knowledge(root, read=shelf).answers
-    index = open_index(folder, answers, Synonyms(), WordVectors(), previous=index, recalibrate=False)
-"""
-
-
-def kills(count: int) -> None:
-    """Kill a process at random moments of indexing and reloading; print how often the next start had a whole index."""
-    rng = random.Random(5)
-    whole = from_disk = 0
-    with tempfile.TemporaryDirectory() as temporary:
-        root, folder = Path(temporary) / "knowledge", Path(temporary) / "index"
-        shutil.copytree(SHIPPED, root)
-        program = CHILD.format(paths=sys.path[:3], root=str(root), folder=str(folder))
-        for number in range(count):
-            if number % 3 == 0:
-                shutil.rmtree(folder, ignore_errors=True)  # the very first indexing is killed too
-            child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-            assert child.stdout is not None
-            child.stdout.readline()
-            time.sleep(rng.uniform(0, 6))
-            child.kill()
-            child.wait()
-            embedder = WordVectors()
-            answers = load_knowledge(root).answers
-            index = open_index(folder, answers, Synonyms(), embedder)
-            from_disk += len(embedder.seen) < len(index.entries) / 2
-            texts = [entry.embedded for entry in index.entries]
-            assert np.allclose(index.vectors, WordVectors().encode(texts), atol=1e-6), "vectors do not fit their texts"
-            assert index.answers == dict(answers)
-            whole += 1
-        print(f"{count} kills: {whole} starts with a whole and right index, {from_disk} of them from the kept file")
-
-
 def index_cost(medquad: Path, sample: int, rounds: int) -> None:
     """Print indexing against the embedder alone on the same texts, in turns; reopening; and one edited file."""
     from sentence_transformers import SentenceTransformer
@@ -300,7 +221,7 @@ def import_cost(medquad: Path) -> None:
 def main() -> None:
     """Run one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["live", "corruptions", "kills", "index", "import"])
+    parser.add_argument("what", choices=["live", "index", "import"])
     parser.add_argument("--medquad", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sample", type=int, default=300)
@@ -308,10 +229,6 @@ def main() -> None:
     match chosen.what:
         case "live":
             live(chosen.medquad, chosen.rounds)
-        case "corruptions":
-            corruptions(100)
-        case "kills":
-            kills(30)
         case "index":
             index_cost(chosen.medquad, chosen.sample, chosen.rounds)
         case "import":

@@ -8,7 +8,7 @@ import pytest
 from fakes import SHIPPED_KNOWLEDGE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from staff_folder import COUGH_FILE, FEVER_FILE, make_folder, write_answer
+from staff_folder import COUGH_FILE, FEVER_FILE, corrupted, make_folder, write_answer
 
 from chatbot.errors import KnowledgeError
 from chatbot.knowledge import load_knowledge
@@ -122,30 +122,6 @@ def test_a_few_aliases_that_stand_for_endless_text_do_no_harm(tmp_path: Path):
     )
     knowledge = load_knowledge(make_folder(tmp_path, {"a/b": f"---\n{bomb}title: *i\n---\nText.\n", "c/d": COUGH_FILE}))
     assert list(knowledge.answers) == ["c/d"]
-
-
-def corrupted(text: str, rng: random.Random) -> bytes:
-    """Return one of a hundred ways in which a file can be broken."""
-    raw = text.encode()
-    at = rng.randrange(1, len(raw) - 1)
-    return rng.choice([
-        lambda: raw[:at],
-        lambda: raw[:at] + bytes(rng.randrange(256) for _ in range(40)) + raw[at:],
-        lambda: bytes(rng.randrange(256) for _ in range(2000)),
-        lambda: raw.replace(b"title:", rng.choice([b"title: {a: 1}\nx:", b"title: [1]\ny:", b"titel:"])),
-        lambda: raw.replace(b"questions:", rng.choice([b"questions: 5\nq:", b"questions: {a: b}\nq:", b"- q:"])),
-        lambda: b"---\n" + b"[" * 50_000 + b"\n---\nx",
-        lambda: b"---\n" + b"- " * 20_000 + b"\n---\nx",
-        lambda: raw + b"x" * 300_000,
-        lambda: text.encode("utf-16"),
-        lambda: text.replace("adults", "\u00fcber").encode("latin-1"),
-        lambda: b"",
-        lambda: b"\x00" * 5000,
-        lambda: raw.replace(b"---", b"- - -", 1),
-        lambda: raw.replace(b"sources:", b"sources: null\nreview: 7\nsauces:"),
-        lambda: raw.replace(b"title:", b"? [a, b]\n: c\ntitle:"),
-        lambda: raw.replace(b"title: Fever", b"title: !!python/object/apply:os.system ['true'] #"),
-    ])()  # fmt: skip
 
 
 def test_a_hundred_broken_files_are_each_told_and_none_stops_the_others(tmp_path: Path):

@@ -1,11 +1,15 @@
 """The staff page: what it shows, what it writes, and whom it lets in."""
 
+import re
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
 
+import httpx
 import pytest
 from staff_folder import COUGH_FILE, FEVER_FILE, WordVectors, make_folder, write_answer
 from starlette.testclient import TestClient
@@ -14,6 +18,7 @@ from chatbot.bootstrap import Service, open_service, recalibrate, reload
 from chatbot.knowledge import load_knowledge
 from chatbot.page.staff import build_staff_app, field_label, gaps_csv
 from chatbot.page.staff_guard import Access, is_loopback
+from chatbot.page.staff_server import staff_page
 from chatbot.settings import Settings
 from chatbot.staff.gap_groups import grouped
 from chatbot.staff.gaps import FILE, Gap, GapRecord, open_gaps
@@ -279,3 +284,56 @@ def test_from_elsewhere_only_the_key_opens_the_page(guarded: Callable[[], TestCl
 def test_which_addresses_only_this_machine_can_reach():
     assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "127.9.9.9")] == [True] * 4
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.5", "clinic.example")] == [False] * 4
+
+
+def served_beside(live: LiveService[Service], told: list[str], **changes: object) -> AbstractContextManager[None]:
+    class Elsewhere:
+        settings = live.settings.model_copy(update=changes)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(live, name)
+
+    return staff_page(Elsewhere(), None, say=told.append)  # type: ignore[arg-type]
+
+
+def test_the_page_is_served_on_its_own_port_while_patients_are(live: LiveService[Service]):
+    told: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with served_beside(live, told, staff_port=port):
+        until(lambda: is_up(port))
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+    assert told == [f"The staff page is at http://127.0.0.1:{port}"]
+    assert not is_up(port)
+
+
+def test_from_other_machines_the_key_that_was_told_is_asked_for(live: LiveService[Service]):
+    told: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with served_beside(live, told, staff_port=port, staff_host="0.0.0.0"):
+        until(lambda: is_up(port))
+        key = re.search(r"key=(\S+)", told[0])
+        assert key
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 401
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as browser:
+            inside = browser.get(f"/?key={key[1]}")
+            assert (inside.status_code, "key=" in str(inside.url)) == (200, False)
+
+
+def test_a_taken_port_is_told_and_patients_are_served_all_the_same(live: LiveService[Service]):
+    told: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with served_beside(live, told, staff_port=port):
+            assert live.pipeline.reply("What temperature is a fever?", mode="verbatim").text
+    assert f"cannot listen on 127.0.0.1:{port}" in told[0]
+    assert "staff_port in the settings" in told[0]
+
+
+def is_up(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
