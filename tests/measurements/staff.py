@@ -2,6 +2,8 @@
 
     python tests/measurements/staff.py live [--answers 150]
     python tests/measurements/staff.py live --medquad ../shared/data/MedQuAD.zip
+    python tests/measurements/staff.py steps [--medquad ../shared/data/MedQuAD.zip]
+    python tests/measurements/staff.py gaps
     python tests/measurements/staff.py index --medquad ../shared/data/MedQuAD.zip [--sample 300]
 
 ``live --medquad`` embeds with word vectors in place of the model: what is measured there is everything but embedding.
@@ -15,21 +17,27 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from itertools import islice
+from datetime import date
+from functools import partial
+from itertools import combinations, islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1]), str(HERE.parents[1] / "unit")]
 
+import yaml  # noqa: E402
 from staff_folder import FEVER_FILE, WordVectors, make_folder, write_answer  # noqa: E402
 
-from chatbot.bootstrap import Service, open_service, recalibrate, reload  # noqa: E402
+from chatbot.bootstrap import Service, index_folder, open_service, recalibrate, reload  # noqa: E402
 from chatbot.embedder import MiniLM, weights_folder  # noqa: E402
 from chatbot.knowledge import load_knowledge  # noqa: E402
 from chatbot.retrieval.index import open_index  # noqa: E402
 from chatbot.retrieval.words import Synonyms  # noqa: E402
 from chatbot.settings import Settings  # noqa: E402
+from chatbot.staff.gap_groups import grouped  # noqa: E402
+from chatbot.staff.gaps import Gap  # noqa: E402
 from chatbot.staff.import_medquad import medquad_rows, medquad_size  # noqa: E402
 from chatbot.staff.importers import ImportReport, write_answers  # noqa: E402
 from chatbot.staff.live import LiveService  # noqa: E402
@@ -44,17 +52,78 @@ NEW_ANSWER = (
 )
 
 
+def opened(temporary: str, medquad: Path | None) -> tuple[Path, Service]:
+    """Return a knowledge folder and a service over it: the shipped answers, or MedQuAD's with word vectors."""
+    root = Path(temporary) / "knowledge"
+    shutil.copytree(SHIPPED, root)
+    if medquad is not None:
+        shutil.rmtree(root / "answers")
+        write_answers(medquad_rows(medquad, ImportReport()), root / "answers", ImportReport(), update=True)
+    settings = Settings(knowledge=root, state=Path(temporary) / "state", mode="verbatim")
+    embedder = MiniLM() if medquad is None else WordVectors()
+    return root, open_service(settings, with_model=False, embedder=embedder)
+
+
+def steps(medquad: Path | None, rounds: int) -> None:
+    """Print the processor time of each step that makes a change live, nobody asking."""
+    with tempfile.TemporaryDirectory() as temporary:
+        root, service = opened(temporary, medquad)
+        took: dict[str, list[float]] = {}
+
+        def timed(name: str, work: Callable[..., Any], *arguments: object) -> Any:
+            began = time.process_time()
+            done = work(*arguments)
+            took.setdefault(name, []).append(time.process_time() - began)
+            return done
+
+        for number in range(rounds):
+            path = write_answer(root, f"new/zebra-{number}", NEW_ANSWER)
+            moved = path.with_name(f"moved-{path.name}")
+            changes: dict[str, Callable[[], object]] = {
+                "add": path.stat,  # it has just been written
+                "edit": partial(path.write_text, NEW_ANSWER.replace("Rest", "Sleep"), encoding="utf-8"),
+                "rename": partial(path.rename, moved),
+                "delete": moved.unlink,
+            }
+            for name, change in changes.items():
+                change()
+                time.sleep(0.2)
+                service = timed(f"{name}: shown", reload, service, "now")
+                if not service.is_settled:
+                    service = timed(f"{name}: found", reload, service, "whole")
+                timed(f"{name}: first question after", service.pipeline.reply, QUESTION)
+        timed("thresholds, beside", recalibrate, service)
+        began = time.process_time()
+        open_index(
+            index_folder(service.settings), service.knowledge.answers, service.parts.synonyms, service.parts.embedder
+        )
+        print(f"{len(service.knowledge.answers)} answers; index reopened in {time.process_time() - began:.2f} s")
+        for name, seconds in took.items():
+            print(f"{name:32} median {median(seconds):5.2f} s  worst {max(seconds):5.2f} s of processor time")
+
+
+def gap_lines() -> None:
+    """Print how well wordings of one question that nobody answers are put on one line."""
+    content = yaml.safe_load((HERE.parent / "gap_wordings.yaml").read_text(encoding="utf-8"))
+    for part, topics in content.items():
+        day = date(2026, 11, 23)
+        topic_of = {wording: topic for topic, wordings in topics.items() for wording in wordings}
+        groups = grouped([Gap(wording, 1, day, day, 1, ()) for wording in topic_of], MiniLM())
+        line_of = {wording: number for number, group in enumerate(groups) for wording in group.wordings}
+        pairs = list(combinations(topic_of, 2))
+        same = sum(topic_of[a] == topic_of[b] for a, b in pairs)
+        joined = [(a, b) for a, b in pairs if line_of[a] == line_of[b]]
+        right = sum(topic_of[a] == topic_of[b] for a, b in joined)
+        print(
+            f"{part}: {len(topic_of)} wordings of {len(topics)} questions on {len(groups)} lines; of joined pairs "
+            f"{right / len(joined):.2f} belong together, of pairs that belong together {right / same:.2f} are joined"
+        )
+
+
 def live(medquad: Path | None, rounds: int) -> None:
     """Print how long each kind of change takes to reach a reply while others ask, and how many replies failed."""
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary) / "knowledge"
-        shutil.copytree(SHIPPED, root)
-        embedder = MiniLM() if medquad is None else WordVectors()
-        if medquad is not None:
-            shutil.rmtree(root / "answers")
-            write_answers(medquad_rows(medquad, ImportReport()), root / "answers", ImportReport(), update=True)
-        settings = Settings(knowledge=root, state=Path(temporary) / "state", mode="verbatim")
-        service = open_service(settings, with_model=False, embedder=embedder)
+        root, service = opened(temporary, medquad)
         live = LiveService(service, reload, recalibrate, say=lambda line: None)
         questions = [answer.questions[0] for answer in islice(service.knowledge.answers.values(), 0, None, 7)][:100]
         print(f"{len(service.knowledge.answers)} answers, {ASKING} patients asking without a pause")
@@ -221,7 +290,7 @@ def import_cost(medquad: Path) -> None:
 def main() -> None:
     """Run one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["live", "index", "import"])
+    parser.add_argument("what", choices=["live", "steps", "gaps", "index", "import"])
     parser.add_argument("--medquad", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sample", type=int, default=300)
@@ -229,6 +298,10 @@ def main() -> None:
     match chosen.what:
         case "live":
             live(chosen.medquad, chosen.rounds)
+        case "steps":
+            steps(chosen.medquad, chosen.rounds)
+        case "gaps":
+            gap_lines()
         case "index":
             index_cost(chosen.medquad, chosen.sample, chosen.rounds)
         case "import":
