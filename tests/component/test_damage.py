@@ -25,6 +25,7 @@ KILLS = 30
 MOMENTS_S = 2.5  # after a start, within which it is killed; a round of indexing takes a fraction of that
 
 
+@pytest.mark.timeout(900)
 def test_a_hundred_corruptions_in_a_running_service_are_told_and_lose_no_answer(tmp_path: Path):
     rng = random.Random(11)
     root = make_folder(tmp_path / "knowledge", safety=True)

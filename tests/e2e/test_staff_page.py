@@ -86,7 +86,9 @@ def test_a_question_asked_in_vain_becomes_an_answer_that_the_patient_finds(page:
 
     page.get_by_label("Questions").fill("Can I bring my dog?\nAre dogs allowed in the clinic?")
     page.get_by_label("Title", exact=True).fill("Dogs at the clinic")
-    page.get_by_label("Answer").fill("Please leave your dog at home. Call 202-555-0142 if you need help with that.")
+    page.get_by_label("Answer", exact=True).fill(
+        "Please leave your dog at home. Call 202-555-0142 if you need help with that."
+    )
     page.get_by_label("Topic").fill("clinic")
     page.get_by_label("Title of the page").fill("House rules")
     page.get_by_label("Who publishes it").fill("The clinic")
@@ -95,7 +97,9 @@ def test_a_question_asked_in_vain_becomes_an_answer_that_the_patient_finds(page:
     expect(page.get_by_role("alert")).to_contain_text("write {clinic_phone} instead")
     expect(page.get_by_role("button", name="Publish as a draft")).to_have_count(0)
 
-    page.get_by_label("Answer").fill("Please leave your dog at home. Call {clinic_phone} if you need help with that.")
+    page.get_by_label("Answer", exact=True).fill(
+        "Please leave your dog at home. Call {clinic_phone} if you need help with that."
+    )
     page.get_by_role("button", name="Look at it").click()
     expect(page.get_by_role("heading", name="This is what patients will read")).to_be_visible()
     expect(page.locator(".card")).to_contain_text("Call 202-555-0142 if you need help with that.")
