@@ -176,6 +176,7 @@ class Texts(Strict):
     safety_failure: str = Field(min_length=1)
     model_unavailable: str = Field(min_length=1)
     being_reviewed: str = Field(min_length=1)
+    after_crisis: str = Field(default="", description="stands first in every later reply of such a conversation")
     greetings: tuple[GreetingText, ...] = ()
     topics: dict[str, str] = Field(default={}, description="a topic's folder → its name; else the folder's own name")
     other_languages: dict[str, str] = Field(

@@ -24,6 +24,7 @@ from chatbot.text import clean_message, mark_item, markdown_blocks, split_senten
 Mode = Literal["verbatim", "guided"]
 MAX_MESSAGE_CHARS = 2000
 MAX_PASSAGES = 3
+REMEMBERED_TURNS = 12  # earlier messages that are looked at again for a crisis
 
 
 class Gate(Protocol):
@@ -170,6 +171,15 @@ class Pipeline:
             language: The code of the language the page is in; a message that is clearly in another one is answered
                 in its own, or told in it that there are no answers.
         """
+        page = self.translated.get(language or "", self)
+        gentle = page.knowledge.texts.after_crisis if self._was_crisis(history) else ""
+        for event in self._turn(question, history, page, mode, chosen, stopped, id_):
+            yield _beginning_with(gentle, event) if gentle else event
+
+    def _turn(
+        self, question: str, history: Sequence[Turn], page: "Pipeline", mode: Mode, chosen: str | None,
+        stopped: Callable[[], bool], id_: str,
+    ) -> Iterator[Event]:  # fmt: skip
         clock = _Clock()
         message = clean_message(question, limit=MAX_MESSAGE_CHARS)
         draft = Reply(question=question[:MAX_MESSAGE_CHARS], outcome=Outcome.NO_ANSWER, text="", id=id_)
@@ -181,7 +191,6 @@ class Pipeline:
                 clock, _fixed(draft, verdict.outcome, verdict.text, red_flag=verdict.rule_id), verdict=verdict
             )
             return
-        page = self.translated.get(language or "", self)
         if not message:
             yield from self._finish(clock, _fixed(draft, Outcome.NO_ANSWER, page.knowledge.texts.empty_question))
             return
@@ -228,6 +237,12 @@ class Pipeline:
             if isinstance(event, Finished):
                 return event.reply
         raise AssertionError("a turn always ends with Finished")
+
+    def _was_crisis(self, history: Sequence[Turn]) -> bool:
+        """Say whether a crisis card was due earlier in this conversation."""
+        said = [turn.text for turn in history if turn.role == "user"][-REMEMBERED_TURNS:]
+        verdicts = (self._checked(text, ()) for text in said)
+        return any(verdict is not None and verdict.outcome is Outcome.CRISIS for verdict in verdicts)
 
     def _checked(self, question: str, history: Sequence[Turn]) -> Verdict | None:
         try:
@@ -321,6 +336,15 @@ class Pipeline:
             reply = clock.mark(reply, "first_text")
             yield Shown(reply)
         yield Finished(clock.mark(reply, "total"), decision, verdict)
+
+
+def _beginning_with(line: str, event: Event) -> Event:
+    """Return the event with a line before its reply; a card for an emergency or a crisis stands alone."""
+    if not isinstance(event, Shown | Finished) or event.reply.outcome in (Outcome.EMERGENCY, Outcome.CRISIS):
+        return event
+    reply = event.reply
+    first = Sentence(line, "fixed")
+    return replace(event, reply=replace(reply, text=f"{line}\n{reply.text}", sentences=(first, *reply.sentences)))
 
 
 def _until_begun(pieces: Iterator[str | Waiting]) -> Generator[Event, None, list[str]]:

@@ -164,6 +164,8 @@ def _with_questions(settings: Settings, report: Report, knowledge: Knowledge) ->
     try:
         extra = [problem for problem in service.problems if problem not in report.problems]
         extra += [problem for gate in service.parts.gate.every for problem in example_problems(gate)]
+        for gate in service.parts.gate.every:
+            gate.prepare([question.question for question in knowledge.checks])
         with bar("questions") as progress:
             asked = ask_all(service.pipeline, knowledge.checks, progress)
     finally:

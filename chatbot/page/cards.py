@@ -74,7 +74,8 @@ def _body(reply: Reply, setting: Setting, number: int, *, newest: bool) -> str:
             answer = setting.knowledge.answers.get(reply.citations[0].id)
             if answer is None:
                 return f'<section class="card fixed"><p>{escape(setting.words.withdrawn)}</p></section>'
-            return _vetted_card(reply, answer, setting, number) + _worded(reply, setting, number)
+            before = _fixed_lines([sentence for sentence in reply.sentences if sentence.origin == "fixed"])
+            return before + _vetted_card(reply, answer, setting, number) + _worded(reply, setting, number)
         case _:
             assert_never(reply.outcome)
 

@@ -80,6 +80,16 @@ class SafetyGate:
             return self._verdict_of_likeness(alike)
         return None
 
+    @property
+    def weights_made_of(self) -> str | None:
+        """The fingerprint of the examples that the weights were made of, or None without weights."""
+        return self.meaning.weights.made_of if self.meaning is not None else None
+
+    def prepare(self, messages: Sequence[str]) -> None:
+        """Do what takes longest for many messages at once, before they are checked one by one."""
+        if self.meaning is not None:
+            self.meaning.prepare(self._read(bounded(message)) for message in messages)
+
     def _verdict(self, group: str, rule_id: str, matched: tuple[str, ...]) -> Verdict:
         return Verdict(self.rules.outcome(group), rule_id, self.rules.groups[group].card, matched)
 

@@ -201,7 +201,11 @@ class Reading:
 class Reader:
     """Finds phrases and measures in a message and judges whether they are meant."""
 
-    def __init__(self, vocabulary: Vocabulary, phrases: Phrases, measures: Mapping[str, Finder]) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, phrases: Phrases, measures: Mapping[str, Finder], excuses: Collection[str] = ()
+    ) -> None:
+        """Take the look-ups; ``excuses`` are the lists that only take rules back, so their phrases are no signs."""
+        self._excuses = frozenset(excuses)
         self._vocabulary = vocabulary
         self._phrases = phrases
         self._measures = measures
@@ -211,7 +215,13 @@ class Reader:
         words = self._vocabulary.words(text)
         found = self._phrases.find(words)
         language = {name: found.pop(name, []) for name in LANGUAGE}
-        signs = {hit.start for hits in found.values() for hit in hits if hit.end - hit.start > 1}
+        signs = {
+            hit.start
+            for name, hits in found.items()
+            if name not in self._excuses
+            for hit in hits
+            if hit.end - hit.start > 1
+        }
         scopes = _Scopes(words, language, signs)
         if any(word.number is not None for word in words):
             for name, finder in self._measures.items():

@@ -4,7 +4,7 @@ A rule file that cannot be used makes the whole rule book unusable: half a safet
 """
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -210,7 +210,9 @@ def _compile(language: Language, shared: Words, groups: Mapping[str, Group]) -> 
     )
     if compiler.problems:
         raise KnowledgeError(compiler.problems)
-    return rules, compiler.reader()
+    telling = {name for rule in rules for part in (*rule.parts, *rule.who) for name in part}
+    excusing = {name for rule in rules for part in rule.unless for name in part}
+    return rules, compiler.reader(excusing - telling)
 
 
 class _Compiler:
@@ -299,7 +301,7 @@ class _Compiler:
                 self._plain |= pieces
         return compiled
 
-    def reader(self) -> Reader:
+    def reader(self, excuses: Collection[str]) -> Reader:
         lists = self._lists
         prefixes = {step.key[:-1] for steps in lists.values() for s in steps for step in s if step.key.endswith("*")}
         english = dict(english_words()) | dict.fromkeys(self._language.real_words, 0)
@@ -311,9 +313,8 @@ class _Compiler:
             fillers=self._fillers,
             english=english,
         )
-        return Reader(
-            vocabulary, Phrases(lists), {name: finder_for(measure) for name, measure in self._shared.measures.items()}
-        )
+        measures = {name: finder_for(measure) for name, measure in self._shared.measures.items()}
+        return Reader(vocabulary, Phrases(lists), measures, excuses)
 
 
 @lru_cache(maxsize=1)

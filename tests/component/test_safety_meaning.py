@@ -9,7 +9,7 @@ from chatbot.errors import Problem
 from chatbot.knowledge import Clinic, read_model
 from chatbot.reply import Outcome
 from chatbot.safety.fitting import examples_of, fingerprint
-from chatbot.safety.gate import SafetyGate
+from chatbot.safety.gate import SafetyGate, right_outcome
 from chatbot.safety.meaning import LIKENESS_FILE, read_weights
 from chatbot.safety.rules import load_rules
 
@@ -54,6 +54,24 @@ def test_rules_are_not_believed_on_words_that_speak_of_something_else(rules, gat
     bare = SafetyGate(rules, None)
     fired = [text for text in rules.harmless.must_not_fire if bare.check(text)]
     assert len([text for text in fired if gate.check(text)]) < len(fired)
+
+
+def test_the_whole_gate_judges_almost_every_example_as_its_file_says(rules, gate):
+    wrong = []
+    for group in rules.groups.values():
+        gate.prepare([*group.must_fire, *group.must_not_fire])
+        wrong += [text for text in group.must_fire if not right_outcome(gate.check(text), rules.outcome(group.id))]
+        wrong += [text for text in group.must_not_fire if gate.check(text)]
+    n = sum(len(group.must_fire) + len(group.must_not_fire) for group in rules.groups.values())
+    assert len(wrong) <= 0.025 * n, wrong[:20]
+
+
+def test_what_is_prepared_together_is_judged_as_it_would_be_alone(rules):
+    texts = [group.must_fire[-1] for group in rules.groups.values()]
+    together, alone = SafetyGate(rules, MiniLM()), SafetyGate(rules, MiniLM())
+    together.prepare(texts)
+    rule_ids = [[(v := gate.check(text)) and v.rule_id for text in texts] for gate in (together, alone)]
+    assert rule_ids[0] == rule_ids[1]
 
 
 def test_everyday_questions_pass(rules, gate):

@@ -96,12 +96,35 @@ def test_a_denied_past_or_asked_sign_does_not_fire(message: str):
     assert outcome(message) is None
 
 
+def test_a_phrase_that_only_takes_rules_back_does_not_undo_a_denial():
+    assert outcome("baby 6 weeks, no fever, just a stuffy nose") is None
+
+
 def test_history_with_a_new_sign_fires():
     assert outcome("I had a heart attack ten years ago and now my chest hurts again") is Outcome.EMERGENCY
 
 
 def test_a_denial_beside_hopelessness_fires():
     assert outcome("I'm not suicidal but everyone would be better off without me") is Outcome.CRISIS
+
+
+@pytest.mark.parametrize("flag", PLAIN)
+def test_no_or_ten_years_ago_stops_a_plain_red_flag(flag: str):
+    sign = flag.removeprefix("i ")
+    if sign in ("crushing chest pain", "vomiting blood", "having a stroke"):
+        assert outcome(f"no {sign}") is None
+        assert outcome(f"{sign} ten years ago") is None
+    else:  # words that are said in danger: a "no" before them is another sentence, and the card is shown
+        assert outcome(f"no, {flag}") in (Outcome.EMERGENCY, Outcome.CRISIS)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    past=st.lists(st.sampled_from(["what are the signs of a stroke?", "thanks", "no chest pain", *PLAIN]), max_size=6)
+)
+def test_no_past_turn_ever_hides_a_new_red_flag(past: list[str]):
+    for flag in PLAIN:
+        assert outcome(flag, *past) in (Outcome.EMERGENCY, Outcome.CRISIS), (flag, past)
 
 
 def test_units_and_ages_are_understood():
@@ -137,10 +160,14 @@ def test_every_number_on_a_card_is_the_clinics():
         assert "{" not in group.card
 
 
-def test_almost_all_development_examples_pass_on_the_rules_alone():
-    n = sum(len(group.must_fire) + len(group.must_not_fire) for group in RULES.groups.values())
+def test_the_rules_alone_find_most_examples_and_ring_at_few():
+    """What they leave to the weights is held by the component tests of the whole gate."""
     wrong = check_rules(RULES, GATE)
-    assert len(wrong) <= 0.025 * n, wrong[:20]
+    groups = RULES.groups.values()
+    missed = [problem for problem in wrong if problem.field == "must_fire"]
+    alarmed = [problem for problem in wrong if problem.field == "must_not_fire"]
+    assert len(missed) <= 0.10 * sum(len(group.must_fire) for group in groups), missed[:20]
+    assert len(alarmed) <= 0.02 * sum(len(group.must_not_fire) for group in groups), alarmed[:20]
 
 
 @pytest.mark.parametrize(
