@@ -1,6 +1,6 @@
 """Replies as HTML: every word that comes from a patient, a knowledge file or a model is escaped here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import assert_never
@@ -10,7 +10,7 @@ from chatbot.page.frame import topics_html
 from chatbot.page.support import passage_html
 from chatbot.page.words import Words, fill
 from chatbot.reply import Citation, Outcome, Reply, Sentence
-from chatbot.text import MARKDOWN
+from chatbot.text import MARKDOWN, split_sentences
 
 MAX_RELATED = 4
 MAX_TOPICS = 3
@@ -62,9 +62,7 @@ def _body(reply: Reply, setting: Setting, number: int, *, newest: bool) -> str:
             role = 'role="alert"' if newest else ""
             return _fixed_card(reply, heading, css=f"card alert {reply.outcome.value}", attributes=role)
         case Outcome.DID_YOU_MEAN:
-            return _fixed_card(
-                reply, heading, css="card fixed did_you_mean", more=_candidates(reply, setting.code, newest)
-            )
+            return _fixed_card(reply, heading, css="card fixed did_you_mean", more=_candidates(reply, setting, newest))
         case Outcome.NO_ANSWER:
             near = _nearest_topics(reply, setting) if newest else ""
             return _fixed_card(reply, heading, css="card fixed no_answer", more=near)
@@ -105,18 +103,25 @@ def _nearest_topics(reply: Reply, setting: Setting) -> str:
     return f'<div class="near topics"><p>{escape(setting.words.nearest_topics)}</p>{html}</div>' if html else ""
 
 
-def _candidates(reply: Reply, code: str, newest: bool) -> str:
-    choices = [(citation.id, citation.title) for citation in reply.citations]
-    return choice_buttons(choices, code) if newest else f"<p>{escape(' · '.join(title for _, title in choices))}</p>"
+def _candidates(reply: Reply, setting: Setting, newest: bool) -> str:
+    """Return the answers to choose from, each with its first vetted sentence, so that one can see which fits."""
+    answers = setting.knowledge.answers
+    choices = [(citation.id, citation.title) for citation in reply.citations if citation.id in answers]
+    if not newest:
+        return f"<p>{escape(' · '.join(title for _, title in choices))}</p>"
+    return choice_buttons(
+        choices, setting.code, [(split_sentences(answers[id_].lead) or [""])[0] for id_, _ in choices]
+    )
 
 
-def choice_buttons(choices: Iterable[tuple[str, str]], code: str) -> str:
+def choice_buttons(choices: Sequence[tuple[str, str]], code: str, previews: Sequence[str] = ()) -> str:
     """Return a button for each answer (id, title) in that language: it shows that very answer."""
     buttons = "".join(
         f'<li><button type="button" class="choice" data-do="choose" data-language="{escape(code)}" '
-        f'data-answer="{escape(id_)}">{escape(title)}'
-        "</button></li>"
-        for id_, title in choices
+        f'data-answer="{escape(id_)}">{escape(title)}</button>'
+        + (f'<p class="preview">{escape(preview)}</p>' if preview else "")
+        + "</li>"
+        for (id_, title), preview in zip(choices, [*previews, *[""] * len(choices)], strict=False)
     )
     return f'<ul class="choices">{buttons}</ul>'
 

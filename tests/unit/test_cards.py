@@ -134,3 +134,12 @@ def test_the_care_part_begins_at_its_heading_whatever_the_case():
 
 def test_headings_stand_below_the_cards_own():
     assert markdown_html("# Big\n\ntext") == "<h3>Big</h3>\n<p>text</p>\n"
+
+
+def test_each_answer_to_choose_from_shows_its_first_vetted_sentence(small_knowledge):
+    citations = (citation_of(FEVER), citation_of(CHILD_FEVER))
+    reply = Reply("fever", Outcome.DID_YOU_MEAN, "", (Sentence("Which?", "fixed"),), citations)
+    html = turn_html(reply, Setting(small_knowledge, WORDS), number=0)
+    assert '>Fever in adults</button><p class="preview">A fever is 100.4 °F (38 °C) or more.</p>' in html
+    assert html.count('class="choice"') == 2
+    assert 'class="choice"' not in turn_html(reply, Setting(small_knowledge, WORDS), number=0, newest=False)
