@@ -90,7 +90,7 @@ def _foreign(
     said, groups = {term.segment for term in found}, {term.group for term in found} | {-1}
     free = {other.key for other in support.terms if other.light} - {term.key for term in claim.terms}
     for term, places in zip(claim.terms, candidates, strict=True):
-        if term.key == "one" and not places:
+        if term.key == "one" and not places and term.group in groups:
             continue  # "the first visit is the longest one"
         denied = support.has_avoid and term.negated  # "do not eat fish" for "avoid fish"
         if places or (term.light and term.group in groups and (term.segment in said or free or denied)):

@@ -44,7 +44,7 @@ def _alone(laid: Overlay) -> bool:
     """Say whether a piece of the claim has nothing but words of the title."""
     alone = {term.segment for term in laid.from_context} - {term.segment for term, _ in laid.pairs}
     if not laid.titled:  # "For a sunburn, …" may name what the title names
-        alone.discard(min(term.segment for term in laid.claim.terms))
+        alone -= {term.segment for term in laid.from_context if term.fronted}
     return bool(alone)
 
 
@@ -60,11 +60,15 @@ def _names_what_is_meant(laid: Overlay) -> bool:
         term.key for place, term in enumerate(laid.support.terms) if term.segment in taken_up and place not in laid.used
     }
     lost -= {term.key for term in laid.from_context}
-    half_named = any(term.key in laid.context for term, _ in laid.pairs)  # "the pain" under "Period pain"
+    named = {term.segment for term, _ in laid.pairs if term.key in laid.context}  # "the pain" under "Period pain"
+    half_named = all(term.segment in named for term in laid.from_context)
     points_back = laid.support.points_back or bool(lost) or half_named
     if laid.titled:  # "If ibuprofen upsets you, take it with milk": the name and "it" may change places
         return not lost and all(
-            any(other.key == term.key and other.group != term.group for other in laid.support.terms)
+            any(
+                (other.key, other.negated) == (term.key, term.negated) and other.condition != term.condition
+                for other in laid.support.terms
+            )
             for term in laid.from_context
         )
     return points_back and lost <= wording().general

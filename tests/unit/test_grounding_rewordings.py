@@ -103,6 +103,9 @@ def test_a_name_and_its_pronoun_may_change_places_but_not_roles():
 
 def test_another_name_of_the_title_does_not_take_the_place_of_a_name():
     text = "Tylenol is one well-known brand."
+    listed = "Ibuprofen, aspirin and naproxen are NSAIDs."
+    assert not shown("Advil, aspirin and naproxen are NSAIDs.", listed, "Ibuprofen (Advil)")
+    assert not shown("Ibuprofen, Advil and naproxen are NSAIDs.", listed, "Ibuprofen (Advil)")
     assert not shown("Acetaminophen is one well-known brand.", text, "Acetaminophen (Tylenol)")
 
 
