@@ -150,7 +150,7 @@
       notice = document.createElement("div");
       notice.id = "connection";
       notice.setAttribute("role", "alert");
-      document.body.append(notice);
+      (document.getElementById("composer") ?? document.getElementById("question").parentElement).prepend(notice);
     }
     const text = document.createElement("p");
     text.textContent = refusal || words.connectionLost;

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.e2e
 FEVER = "When should I see a doctor about a fever?"
 CHEST_PAIN = "my dad has crushing chest pain going down his left arm"
 MODEL_SENTENCE = "Rest and drink plenty of water or other fluids. [1]"
-PHONE, TABLET, DESK = (360, 740), (820, 1180), (1440, 900)
+SIZES = ((360, 740), (820, 1180), (1440, 900))
 MIN_TARGET_PX = 24
 SMALL_TARGETS = """(least) => [...document.querySelectorAll('a[href], button, summary, input, textarea, select')]
   .filter((one) => one.checkVisibility({ checkVisibilityCSS: true }) && !one.closest('.sr-only, [inert]'))
@@ -18,13 +18,25 @@ SMALL_TARGETS = """(least) => [...document.querySelectorAll('a[href], button, su
   .filter(([one, box]) => box.width < least || box.height < least)
   .filter(([one]) => !(one.matches('p a, li a, span a') && getComputedStyle(one).display === 'inline'))  // in a sentence
   .map(([one, box]) => `${one.outerHTML.slice(0, 80)} ${box.width}x${box.height}`)"""
-FOCUSED = """() => { const one = document.activeElement; const style = getComputedStyle(one); const box = one.getBoundingClientRect();
+COVERED = """() => { let covered = 0;
+  for (let y = 1; y < innerHeight; y += 4) { let one = document.elementFromPoint(innerWidth / 2, y);
+    while (one && !['fixed', 'sticky'].includes(getComputedStyle(one).position)) { one = one.parentElement; }
+    covered += one ? 4 : 0; }
+  return covered / innerHeight; }"""
+FOCUSED = """() => { const one = document.activeElement; const style = getComputedStyle(one);
+  const box = one.getBoundingClientRect();
   const above = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
-  return { name: one.id || one.textContent.trim().slice(0, 40) || one.tagName, tag: one.tagName,
+  return { name: one.textContent.trim().slice(0, 40) || one.id || one.tagName, tag: one.tagName,
     outlined: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
     inView: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth,
     covered: !(one.contains(above) || above?.contains(one)) }; }"""
-VOICES = """(names) => { const voices = names.map(([name, localService]) => ({ name, localService, lang: 'en-US', default: false }));
+HEARD = """window.heard = [];
+const listen = () => { const live = [...document.querySelectorAll('[role=status], [aria-live=polite]')];
+  const text = live.map((one) => one.textContent.trim()).join(' ').trim();
+  if (text && text !== window.heard.at(-1)) { window.heard.push(text); } };
+addEventListener('DOMContentLoaded', () => new MutationObserver(listen)
+  .observe(document.documentElement, { childList: true, subtree: true, characterData: true }));"""
+VOICES = """(names) => { const voices = names.map(([name, localService]) => ({ name, localService, lang: 'en-US' }));
   const said = window.said = [];
   Object.defineProperty(window, 'SpeechSynthesisUtterance', { value: class { constructor(text) { this.text = text; } } });
   Object.defineProperty(window, 'speechSynthesis', { value: { getVoices: () => voices, addEventListener() {},
@@ -70,19 +82,24 @@ def no_answer(page: Page) -> None:
 
 
 def error(page: Page) -> None:
-    ask(page, FEVER)
-    expect(page.locator("#newest .vetted")).to_be_visible()
     page.context.set_offline(True)
-    ask(page, "headache")
+    ask(page, FEVER)
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
-def in_print(page: Page) -> None:
-    answer(page)
+def found_in_states(page: Page) -> dict[str, list[str]]:
+    """Go through every state of one visit and return what axe finds in each."""
+    found = {}
+    for state in STATES:
+        state(page)
+        found[state.__name__] = violations(page)
+    page.context.set_offline(False)
     page.emulate_media(media="print")
+    found["print"] = violations(page)
+    return found
 
 
-STATES = [start, answer, did_you_mean, emergency, no_answer, error, in_print]
+STATES = (start, answer, did_you_mean, emergency, no_answer, error)
 
 
 def violations(page: Page) -> list[str]:
@@ -104,33 +121,25 @@ def written(guided, stand_in):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("state", STATES)
-def test_axe_finds_nothing(page, written, state, scheme):
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    open_page(page, written.url)
-    state(page)
-    assert violations(page) == []
-    page.context.set_offline(False)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_while_a_reply_is_being_written(page, guided, stand_in, scheme):
-    stand_in.pieces, stand_in.pause_s = ["Rest "] * 400, 0.05
+def test_axe_finds_nothing_in_any_state(page, guided, stand_in, scheme):
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     open_page(page, guided.url)
+    stand_in.pieces, stand_in.pause_s = ["Rest "] * 400, 0.05
     ask(page, FEVER)
     expect(page.get_by_text("Writing a short reply")).to_be_visible()
-    assert violations(page) == []
-    page.get_by_role("button", name="Stop").click()
+    waiting = violations(page)
+    stand_in.pieces, stand_in.pause_s = [MODEL_SENTENCE], 0.0
+    found = {"waiting": waiting, **found_in_states(page)}
+    assert {state: places for state, places in found.items() if places} == {}
+    assert len(found) == 8
 
 
-@pytest.mark.parametrize("size", [PHONE, TABLET, DESK])
-def test_every_target_is_large_enough(page, written, size):
-    page.set_viewport_size({"width": size[0], "height": size[1]})
+def test_every_target_is_large_enough_at_every_size(page, written):
     open_page(page, written.url)
-    assert page.evaluate(SMALL_TARGETS, MIN_TARGET_PX) == []
     answer(page)
-    assert page.evaluate(SMALL_TARGETS, MIN_TARGET_PX) == []
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate(SMALL_TARGETS, MIN_TARGET_PX) == []
 
 
 def test_everything_can_be_reached_and_seen_with_the_keyboard_alone(page, written):
@@ -166,29 +175,22 @@ def test_a_whole_visit_needs_no_mouse(page, written):
     expect(page.locator("article")).to_have_count(0)
 
 
-@pytest.mark.parametrize("percent", [200, 400])
-def test_zoomed_in_nothing_is_cut_off_and_nothing_scrolls_sideways(page, written, percent):
-    page.set_viewport_size(
-        {"width": 1280 * 100 // percent, "height": 1024 * 100 // percent}
-    )  # as WCAG 1.4.10 measures it
+def test_zoomed_in_nothing_is_cut_off_and_nothing_scrolls_sideways(page, written):
     open_page(page, written.url)
     answer(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 1280 * 100 // percent
-    box = page.get_by_label("Your question")
-    box.scroll_into_view_if_needed()
-    expect(box).to_be_in_viewport()
-    share = page.evaluate("""() => { const covered = new Set();
-        for (let y = 1; y < innerHeight; y += 4) { let one = document.elementFromPoint(innerWidth / 2, y);
-            while (one && !['fixed', 'sticky'].includes(getComputedStyle(one).position)) { one = one.parentElement; }
-            if (one) { covered.add(y); } }
-        return covered.size * 4 / innerHeight; }""")
-    assert share < 0.6  # what stays in view must leave room to read
+    for percent in (200, 400):
+        width = 1280 * 100 // percent  # as WCAG 1.4.10 measures it
+        page.set_viewport_size({"width": width, "height": 1024 * 100 // percent})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.get_by_label("Your question").scroll_into_view_if_needed()
+        expect(page.get_by_label("Your question")).to_be_in_viewport()
+        assert page.evaluate(COVERED) < 0.6  # what stays in view must leave room to read
 
 
-def test_twice_as_large_letters_stay_inside_their_boxes(page, written):
+def test_letters_twice_as_large_stay_inside_their_boxes(page, written):
     open_page(page, written.url)
+    answer(page)
     page.add_style_tag(content="html { font-size: 200% !important; }")
-    answer(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
 
 
@@ -210,10 +212,7 @@ def test_the_page_says_its_language_and_its_name(page, written):
 
 
 def test_a_screen_reader_hears_a_finished_reply_once(page, written):
-    page.add_init_script("""window.heard = []; addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
-        const text = [...document.querySelectorAll('[role=status], [aria-live=polite]')].map((one) => one.textContent.trim()).join(' ').trim();
-        if (text && text !== window.heard.at(-1)) { window.heard.push(text); } })
-        .observe(document.documentElement, { childList: true, subtree: true, characterData: true })); """)
+    page.add_init_script(HEARD)
     open_page(page, written.url)
     answer(page)
     expect(page.get_by_role("button", name="Stop")).to_be_disabled()

@@ -15,6 +15,8 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -54,16 +56,25 @@ def main() -> None:
     """Print the times as JSON."""
     questions = [answer.questions[0] for answer in load_knowledge(PROJECT / "knowledge").answers.values()]
     chosen = questions[:: len(questions) // N_QUESTIONS][:N_QUESTIONS]
-    with tempfile.TemporaryDirectory() as state, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        settings = Path(state) / "settings.yaml"
+    with tempfile.TemporaryDirectory() as state, served(state) as url:
+        report(measure(url, questions, chosen))
+
+
+@contextmanager
+def served(state: str) -> Iterator[str]:
+    """Run ``healthfaq serve`` with this state folder and return its address."""
+    with tempfile.TemporaryDirectory() as folder:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        settings = Path(folder) / "settings.yaml"
         settings.write_text(f"state: {state}\nport: {port}\n", encoding="utf-8")
         command = [sys.executable, "-m", "chatbot", "serve", "--settings", str(settings)]
         server = subprocess.Popen(command, cwd=PROJECT)
         try:
-            report(measure(f"http://127.0.0.1:{port}", questions, chosen))
+            url = f"http://127.0.0.1:{port}"
+            wait_for(url)
+            yield url
         finally:
             server.terminate()
             server.wait(20)
@@ -71,7 +82,6 @@ def main() -> None:
 
 def measure(url: str, questions: list[str], chosen: list[str]) -> list[dict[str, float]]:
     """Return the times of each question, in milliseconds."""
-    wait_for(url)
     over = threading.Event()
     busy = threading.Thread(target=keep_busy, args=(url, questions, over))
     busy.start()
