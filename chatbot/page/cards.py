@@ -130,7 +130,9 @@ def _vetted_card(reply: Reply, answer: Answer, setting: Setting, number: int) ->
     words = setting.words
     text, care = split_care(answer.text, words.care_heading)
     care_html = (
-        f'<section class="care" aria-labelledby="care-{number}">{care_part(care, number)}</section>' if care else ""
+        f'<div class="care" role="group" aria-labelledby="care-{number}">{care_part(care, number)}</div>'
+        if care
+        else ""
     )
     return (
         f'<section class="card vetted" id="vetted-{number}"><p class="kind">{escape(words.heading_answered)}</p>'

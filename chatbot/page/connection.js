@@ -11,10 +11,11 @@
   const real = window.fetch.bind(window);
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
   const encode = (message) => new TextEncoder().encode(`data: ${JSON.stringify(message)}\n\n`);
-  const unanswered = new Map(); // event id → how many outputs the event has
+  const unanswered = new Map(); // event id → how many outputs the event has, and what was typed if nothing is shown yet
   let isLost = false; // the server cannot be reached now
   let isCut = false; // a question got no answer, or not all of it
-  let refusal = ""; // what the server said when it refused a question
+  let isWanted = false; // somebody pressed "Try again": from now on it is tried until it has been sent
+  let isBusy = false; // the server said so, and took no question
   let stream = null; // the stream of turns that is open
 
   window.fetch = (input, options) => {
@@ -48,23 +49,27 @@
   }
 
   async function join(request) {
-    const { fn_index: number } = await request.clone().json();
+    const { fn_index: number, data } = await request.clone().json();
     const outputs = window.gradio_config.dependencies.find((one) => one.id === number).outputs.length;
+    const typed = box().value && data.includes(box().value) ? box().value : "";
     setCut(false);
     try {
       const response = await real(request);
       if (response.ok) {
         const { event_id: id } = await response.clone().json();
-        unanswered.set(id, outputs);
+        unanswered.set(id, { outputs, typed });
+        isWanted = false;
+        if (typed && box().value === typed) write(""); // it has arrived; what is typed from now on is the next question
         return response;
       }
-      setCut(true, await response.text());
+      setCut(true, [429, 503].includes(response.status));
     } catch (error) {
       console.debug(error);
       setCut(true);
+      if (isWanted) setTimeout(askAgain, RETRY_MS);
     }
     const id = crypto.randomUUID?.() ?? String(Math.random());
-    unanswered.set(id, outputs);
+    unanswered.set(id, { outputs, typed: "" });
     if (stream) setTimeout(() => endTurns(stream, [id]));
     return Response.json({ event_id: id });
   }
@@ -88,7 +93,7 @@
           console.debug(error);
         }
         if (stream === controller) stream = null;
-        if (unanswered.size) setCut(true, refusal);
+        if (unanswered.size) setCut(true, isBusy);
         endTurns(controller, [...unanswered.keys()]);
         controller.enqueue(encode({ msg: "close_stream" }));
         controller.close();
@@ -99,6 +104,8 @@
   function pass(controller, line) {
     const message = JSON.parse(line.slice(line.indexOf("{")));
     if (message.msg === "unexpected_error" || message.msg === "close_stream") return; // told below, in one way
+    const event = unanswered.get(message.event_id);
+    if (event && message.msg === "process_generating") event.typed = ""; // it is on show now
     if (message.msg === "process_completed") {
       unanswered.delete(message.event_id);
       if (!message.success) setCut(true);
@@ -109,8 +116,10 @@
   // A turn that ends here changes nothing on the page: every output keeps what it shows.
   function endTurns(controller, ids) {
     for (const id of ids) {
-      const data = Array(unanswered.get(id)).fill({ __type__: "update" });
+      const { outputs, typed } = unanswered.get(id);
+      const data = Array(outputs).fill({ __type__: "update" });
       unanswered.delete(id);
+      if (typed && !box().value) write(typed);
       controller.enqueue(encode({ msg: "process_completed", event_id: id, success: true, output: { data } }));
     }
   }
@@ -133,9 +142,9 @@
     show();
   }
 
-  function setCut(value, why = "") {
+  function setCut(value, because = false) {
     isCut = value;
-    refusal = value ? why : "";
+    isBusy = value && because;
     show();
   }
 
@@ -153,24 +162,31 @@
       (document.getElementById("composer") ?? document.getElementById("question").parentElement).prepend(notice);
     }
     const text = document.createElement("p");
-    text.textContent = refusal || words.connectionLost;
+    text.textContent = isBusy ? words.tooBusy : words.connectionLost;
     const again = document.createElement("button");
     again.type = "button";
     again.textContent = words.tryAgain;
-    again.addEventListener("click", askAgain);
+    again.addEventListener("click", () => {
+      isWanted = true;
+      askAgain();
+    });
     if (notice.textContent !== text.textContent + again.textContent) notice.replaceChildren(text, again);
   }
 
-  // What still stands in the box was not sent; otherwise the newest question on show was cut short.
+  const box = () => document.querySelector("#question textarea");
+  function write(text) {
+    box().value = text;
+    box().dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  // What still stands in the box was not answered; otherwise the newest question on show was cut short.
   function askAgain() {
-    const box = document.querySelector("#question textarea");
     const asked = document.querySelector("#newest .asked");
-    if (!box.value.trim() && asked) {
+    if (!box().value.trim() && asked) {
       const who = asked.querySelector(".who");
-      box.value = asked.textContent.slice(who ? who.textContent.length : 0).trim();
-      box.dispatchEvent(new Event("input", { bubbles: true }));
+      write(asked.textContent.slice(who ? who.textContent.length : 0).trim());
     }
-    box.focus();
+    box().focus();
     setTimeout(() => document.getElementById("send")?.click(), 100); // once Gradio has taken the text in
   }
 
@@ -178,7 +194,9 @@
   document.addEventListener(
     "click",
     (event) => {
-      if (isLost && event.target.closest("#clear")) location.replace("/");
+      if (!event.target.closest("#clear")) return;
+      isWanted = false;
+      if (isLost) location.replace("/");
     },
     true,
   );

@@ -116,7 +116,7 @@
 
   // --- the take-away sheet ---------------------------------------------------------------------------------------
   function sheetChanged() {
-    const title = document.querySelector("#sheet h2");
+    const title = document.querySelector("#sheet h1");
     const wasOpen = document.body.classList.contains("sheet-open");
     document.body.classList.toggle("sheet-open", Boolean(title));
     if (title && !wasOpen) { scrollTo(0, 0); title.focus(); }

@@ -26,6 +26,7 @@ def top_html(knowledge: Knowledge, languages: Mapping[str, Words], code: str, *,
         "lang": code, "dir": words.direction, "idle-s": f"{idle_s:g}", "idle-title": words.idle_title,
         "idle-text": words.idle_text, "idle-stay": words.idle_stay, "idle-clear": words.idle_clear,
         "found": words.suggestions_found, "connection-lost": words.connection_lost, "try-again": words.try_again,
+        "too-busy": words.too_busy,
     }  # fmt: skip
     noted = " ".join(f'data-{name}="{escape(fact)}"' for name, fact in facts.items())
     return (

@@ -4,6 +4,7 @@ It is plain ASGI, so that a reply that is being streamed passes through piece by
 """
 
 import ipaddress
+import json
 import re
 import secrets
 import socket
@@ -18,7 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chatbot.page.limits import RateLimit
 
 MAX_BODY_BYTES = 64 * 1024  # a question has at most 2,000 characters; the rest is the page's own
-BURST, PER_S = 600, 10.0  # requests from one address: a waiting room behind one router, not a flood
+BURST, PER_S = 600, 10.0  # events from one address: a waiting room behind one router, not a flood
+TAB_BURST, TAB_PER_S = 60, 2.0  # events from one tab: faster than anybody types, suggestions included
+JOIN = "/gradio_api/queue/join"
 IMMUTABLE = "public, max-age=31536000, immutable"  # names of these files hold a hash of their content
 DOCUMENT_PARAMETERS = frozenset({"__theme", "lang"})  # Gradio would open its settings and API pages by others
 
@@ -29,7 +32,7 @@ PATHS: Mapping[str, re.Pattern[str]] = {
         r"/static/(?:js/iframeResizer\.contentWindow\.min\.js|img/logo_nosize\.svg)|"
         r"/gradio_api/(?:heartbeat/\w+|queue/data|startup-events|theme\.css)"
     ),
-    "POST": re.compile(r"/gradio_api/(?:queue/join|run/predict|cancel|reset/?)"),
+    "POST": re.compile(rf"{JOIN}|/gradio_api/(?:run/predict|cancel|reset/?)"),
 }
 FIXED_HEADERS = {
     "Referrer-Policy": "no-referrer",
@@ -63,10 +66,13 @@ class Rules:
 class Guard:
     """Lets in what the page asks for, and nothing else."""
 
-    def __init__(self, app: ASGIApp, *, rules: Rules, limit: RateLimit | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, rules: Rules, limit: RateLimit | None = None, tab_limit: RateLimit | None = None
+    ) -> None:
         self._app = app
         self._rules = rules
         self._limit = limit or RateLimit(burst=BURST, per_s=PER_S)
+        self._tab_limit = tab_limit or RateLimit(burst=TAB_BURST, per_s=TAB_PER_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on to the page."""
@@ -78,6 +84,10 @@ class Guard:
             return
         nonce = secrets.token_urlsafe(16)
         refusal = self._refusal(scope)
+        if refusal is None and scope["path"] == JOIN:
+            body = await _read(receive)
+            refusal = _too_many(self._tab_limit.wait_s(_session_of(body)))
+            receive = _replayed(body, receive)
         if refusal is not None:
             self._add_headers(refusal.headers, scope["path"], nonce)
             await refusal(scope, receive, send)
@@ -122,12 +132,7 @@ class Guard:
         if int(length) > MAX_BODY_BYTES:
             return _plain("This message is too long.", 413)
         client = scope.get("client")
-        wait_s = self._limit.wait_s(client[0] if client else "")
-        if wait_s:
-            told = _plain("Too many questions came from here in a short time. Please wait a little.", 429)
-            told.headers["Retry-After"] = str(int(wait_s) + 1)
-            return told
-        return None
+        return _too_many(self._limit.wait_s(client[0] if client else ""))
 
     def _is_own_origin(self, headers: Headers) -> bool:
         if "origin" not in headers:
@@ -194,6 +199,41 @@ def is_known_host(name: str, hosts: frozenset[str]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _too_many(wait_s: float) -> Response | None:
+    if not wait_s:
+        return None
+    told = _plain("Too many questions came from here in a short time. Please wait a little.", 429)
+    told.headers["Retry-After"] = str(int(wait_s) + 1)
+    return told
+
+
+async def _read(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    return body
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a receive that hands out the body that was read already, and then what else comes."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
+def _session_of(body: bytes) -> str:
+    try:
+        event = json.loads(body)
+    except ValueError:  # Gradio refuses it in its own words
+        return ""
+    return str(event.get("session_hash", "")) if isinstance(event, dict) else ""
 
 
 def _plain(text: str, status: int) -> Response:

@@ -24,6 +24,7 @@ from chatbot.staff.live import LiveService
 Say = Callable[[str], None]
 MAX_THREADS = 400  # a turn that waits for the model holds a thread; none may keep vetted text waiting
 OWN_SCRIPTS = ("connection.js", "conversation.js")  # files beside this one, loaded before anything else of the page
+PRINT_STYLE = "/print.css"
 
 
 def serve_page(settings: Settings, *, say: Say) -> None:
@@ -93,15 +94,21 @@ def build_app(service: Service | LiveService[Service]) -> Guard:
 
 
 def _rules(service: Service | LiveService[Service], settings: Settings) -> Rules:
-    files = {f"/{name}": (Path(__file__).with_name(name).read_bytes(), "text/javascript") for name in OWN_SCRIPTS}
+    scripts = tuple(f"/{name}" for name in OWN_SCRIPTS)
+    files = {path: (_beside(path), "text/javascript") for path in scripts}
+    files[PRINT_STYLE] = (_beside(PRINT_STYLE), "text/css")
 
     def rewrite(document: str, nonce: str) -> str:
         clinic = service.pipeline.knowledge.clinic
         call = f"Call {clinic.phone}, or in an emergency {clinic.emergency_number}."
         notice = f"{clinic.name}: this page needs JavaScript. {call}"
-        return rewrite_document(document, nonce=nonce, scripts=tuple(files), without_script=notice)
+        return rewrite_document(document, nonce=nonce, scripts=scripts, print_style=PRINT_STYLE, without_script=notice)
 
     return Rules(frozenset(settings.hosts), settings.embed_origins, files, rewrite)
+
+
+def _beside(path: str) -> bytes:
+    return Path(__file__).with_name(path.removeprefix("/")).read_bytes()
 
 
 def _explained(service: Service | LiveService[Service]) -> Callable[[Sequence[Event]], str]:

@@ -94,7 +94,7 @@ def sheet_html(sheet: Sheet, setting: Setting) -> str:
 
 
 def _title(words: Words) -> str:
-    return f'<h2 tabindex="-1">{escape(words.sheet_title)}</h2>'
+    return f'<h1 tabindex="-1">{escape(words.sheet_title)}</h1>'
 
 
 def _buttons(words: Words, *actions: str) -> str:
@@ -106,16 +106,16 @@ def _buttons(words: Words, *actions: str) -> str:
 def _parts(sheet: Sheet, setting: Setting) -> Iterator[str]:
     words = setting.words
     if sheet.summary:
-        yield f"<h3>{escape(words.sheet_summary)}</h3>{_list(sheet.summary)}"
+        yield f"<h2>{escape(words.sheet_summary)}</h2>{_list(sheet.summary)}"
     if sheet.entries:
-        yield f"<h3>{escape(words.sheet_questions)}</h3>"
+        yield f"<h2>{escape(words.sheet_questions)}</h2>"
     for entry in sheet.entries:
         yield f'<article><p class="asked" dir="auto">{escape(entry.question)}</p>{_entry(entry, words)}</article>'
-    yield f"<h3>{escape(words.sheet_visit)}</h3>"
+    yield f"<h2>{escape(words.sheet_visit)}</h2>"
     if sheet.unanswered:
         yield f"<p>{escape(words.sheet_unanswered)}</p>{_list(sheet.unanswered)}"
     yield _list(sheet.visit_questions)
-    yield f'<h3>{escape(words.sheet_notes)}</h3><div class="notes"></div>'
+    yield f'<h2>{escape(words.sheet_notes)}</h2><div class="notes"></div>'
 
 
 def _entry(entry: SheetEntry, words: Words) -> str:
@@ -123,7 +123,8 @@ def _entry(entry: SheetEntry, words: Words) -> str:
         return "".join(f"<p>{escape(line)}</p>" for line in entry.lines)
     answer = entry.answer
     return (
-        f"<h4>{escape(answer.title)}</h4>{markdown_html(answer.text)}{source_html(entry.citation, words, address=True)}"
+        f'<h3 class="entry">{escape(answer.title)}</h3>'
+        f"{markdown_html(answer.text)}{source_html(entry.citation, words, address=True)}"
     )
 
 

@@ -294,20 +294,23 @@ class _Page:
                     stage = setting.words.waiting(event.before)
                     yield {self.status: _line(stage)}
                 case Shown(reply=reply):
-                    if not conversation.show(begun.stop, reply):
-                        return  # a newer question has taken this turn's place on the page
+                    if not conversation.show(begun.stop, reply):  # a newer question has taken this turn's place
+                        yield {self.box: gr.skip()}  # a turn that yields nothing would empty every part of the page
+                        return
                     yield self._shown(reply, setting, begun, {} if started else self._first(past), stage)
                     started = True
                 case Finished(reply=reply):
-                    if conversation.show(begun.stop, reply, finished=True):
-                        why = "" if self._why is None else self._why(events)
-                        yield self._finished(reply, setting, begun, why)
+                    if not conversation.show(begun.stop, reply, finished=True):
+                        yield {self.box: gr.skip()}
+                        return
+                    why = "" if self._why is None else self._why(events)
+                    yield self._finished(reply, setting, begun, why)
                 case _:
                     continue
 
     def _first(self, past: str) -> Update:
-        """Return what changes as a turn appears. The box is emptied once only: the next question may be in it soon."""
-        return {self.past: past, self.box: "", self.suggested: ""}
+        """Return what changes as a turn appears; ``connection.js`` has emptied the box: the next question may be in it."""
+        return {self.past: past, self.suggested: ""}
 
     def _shown(self, reply: Reply, setting: Setting, begun: Begun, first: Update, stage: str) -> Update:
         newest = turn_html(reply, setting, number=begun.number, finished=False)

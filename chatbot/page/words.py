@@ -77,6 +77,7 @@ class Words(Strict):
     idle_clear: str
     cleared: str
     connection_lost: str
+    too_busy: str
     try_again: str
     sheet_title: str
     sheet_intro: str

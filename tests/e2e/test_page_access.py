@@ -96,6 +96,10 @@ def found_in_states(page: Page) -> dict[str, list[str]]:
     page.context.set_offline(False)
     page.emulate_media(media="print")
     found["print"] = violations(page)
+    page.emulate_media(media="screen")
+    page.get_by_role("button", name="Print or save").click()
+    expect(page.get_by_role("heading", name="Your take-away sheet")).to_be_visible()
+    found["sheet"] = violations(page)
     return found
 
 
@@ -131,7 +135,7 @@ def test_axe_finds_nothing_in_any_state(page, guided, stand_in, scheme):
     stand_in.pieces, stand_in.pause_s = [MODEL_SENTENCE], 0.0
     found = {"waiting": waiting, **found_in_states(page)}
     assert {state: places for state, places in found.items() if places} == {}
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 def test_every_target_is_large_enough_at_every_size(page, written):

@@ -96,6 +96,18 @@ def test_a_reply_cut_off_in_the_middle_keeps_what_was_shown_and_can_be_asked_aga
     expect(notice(page)).to_be_empty()
 
 
+def test_a_flood_of_questions_is_told_kindly_and_asked_again_later(page, verbatim):
+    open_page(page, verbatim.url)
+    refused = {"status": 429, "content_type": "text/plain", "body": "Too many questions"}
+    page.route("**/queue/join*", lambda route: route.fulfill(**refused))
+    ask(page, FEVER)
+    expect(notice(page)).to_contain_text("Too many questions came in at once")
+    expect(page.get_by_label("Your question")).to_have_value(FEVER)
+    page.unroute("**/queue/join*")
+    page.get_by_role("button", name="Try again").click()
+    expect(heading(page)).to_have_text("Fever in adults")
+
+
 def test_a_short_break_mends_itself_and_says_so_by_going_away(page, verbatim, wire_to):
     wire = wire_to(verbatim)
     open_page(page, wire.url)
@@ -181,6 +193,22 @@ def test_enter_pressed_twice_asks_once(page, guided, stand_in):
     assert stand_in.asked == asked_before + 1
 
 
+def test_a_second_question_in_a_hurry_takes_the_place_of_the_first_and_no_letter_is_lost(page, verbatim):
+    open_page(page, verbatim.url)
+    box = page.get_by_label("Your question")
+    box.fill(FEVER)
+    box.press("Enter")
+    expect(box).to_have_value("")
+    box.fill(FLU)
+    box.press("Enter")
+    expect(heading(page)).to_contain_text("Flu")
+    for label in ("Ask", "Stop", "Clear and finish"):
+        expect(page.get_by_role("button", name=label, exact=True)).to_be_visible()
+    box.fill("half a ques")
+    page.wait_for_function("document.querySelector('#stop').disabled")
+    expect(box).to_have_value("half a ques")
+
+
 def test_a_question_of_two_thousand_characters_is_answered_and_a_longer_one_cannot_be_typed(page, verbatim):
     open_page(page, verbatim.url)
     long_question = f"{FEVER} " + "I feel hot and tired and my head hurts a bit. " * 50
@@ -199,8 +227,10 @@ def test_on_a_slow_line_the_answer_comes_and_the_page_stays_usable(page, verbati
     line.send("Network.emulateNetworkConditions", slow_3g)
     started = time.monotonic()
     ask(page, FEVER)
-    page.get_by_label("Your question").press_sequentially(" and", delay=10)  # typing goes on meanwhile
+    expect(page.get_by_label("Your question")).to_have_value("")
+    page.get_by_label("Your question").press_sequentially("and", delay=10)  # typing goes on meanwhile
     expect(heading(page)).to_have_text("Fever in adults")
+    expect(page.get_by_label("Your question")).to_have_value("and")
     assert time.monotonic() - started < 10
     expect(notice(page)).to_have_count(0)
 

@@ -32,7 +32,7 @@ HOSTILE = [
 def test_the_vetted_card_has_its_text_its_care_part_its_source_and_its_review_state(small_knowledge):
     html = turn_html(ANSWERED, Setting(small_knowledge, WORDS), number=0)
     assert "A fever is 100.4 °F (38 °C) or more." in html
-    assert '<section class="care" aria-labelledby="care-0"><h3 id="care-0">When to get help</h3>' in html
+    assert '<div class="care" role="group" aria-labelledby="care-0"><h3 id="care-0">When to get help</h3>' in html
     assert 'href="https://example.org/page"' in html
     assert "not reviewed by a clinician" in html
     assert "worded" not in html

@@ -27,9 +27,14 @@ async def fake_page(scope, receive, send):
     await known(scope, receive, send)
 
 
-def client(limit=None, **rules) -> TestClient:
+async def echo(scope, receive, send):
+    await PlainTextResponse((await receive())["body"])(scope, receive, send)
+
+
+def client(limit=None, tab_limit=None, app=fake_page, **rules) -> TestClient:
     rules.setdefault("rewrite", lambda html, nonce: rewrite_document(html, nonce=nonce))
-    return TestClient(Guard(fake_page, rules=Rules(**rules), limit=limit), base_url="http://127.0.0.1:7860")
+    guard = Guard(app, rules=Rules(**rules), limit=limit, tab_limit=tab_limit)
+    return TestClient(guard, base_url="http://127.0.0.1:7860")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,19 @@ def test_a_flood_from_one_address_is_held_back_with_a_clear_word():
     assert refused.headers["retry-after"] == "11"
     assert "wait a little" in refused.text
     assert page.get("/").status_code == 200  # the page itself can still be read
+
+
+def test_one_tab_that_asks_without_end_is_held_back_and_the_others_are_not():
+    page = client(tab_limit=RateLimit(burst=2, per_s=1, now_s=lambda: 0.0))
+    assert [page.post(JOIN, json={"session_hash": "a"}).status_code for _ in range(3)] == [200, 200, 429]
+    assert page.post(JOIN, json={"session_hash": "b"}).status_code == 200
+    for odd in ("[1]", "not json"):
+        assert page.post(JOIN, content=odd, headers={"Content-Type": "application/json"}).status_code in (200, 429)
+
+
+def test_an_event_reaches_the_page_whole():
+    event = {"session_hash": "a", "data": ["x" * 2000]}
+    assert client(app=echo).post(JOIN, json=event).json() == event
 
 
 def test_only_known_names_are_answered_to():
