@@ -1,7 +1,7 @@
 // Keeps the page alive when the connection breaks: what is on show stays, what was typed stays, and it can be asked again.
 //
-// Gradio by itself would lock the page and load it anew, which loses the whole conversation. So the three requests it
-// makes are watched here: the heartbeat is opened again for as long as it takes, and a turn whose stream broke ends
+// Gradio by itself would lock the page and load it anew, which loses the whole conversation. So the requests it makes
+// are watched here: the heartbeat is opened again for as long as it takes, and a turn whose stream broke ends
 // as a turn that brought nothing more.
 "use strict";
 
@@ -23,6 +23,7 @@
     const path = new URL(request.url).pathname;
     if (path.includes("/heartbeat/")) return Promise.resolve(new Response(heartbeat(request), EVENTS));
     if (path.endsWith("/queue/join")) return join(request);
+    if (path.endsWith("/run/predict")) return direct(request);
     if (path.endsWith("/queue/data")) return Promise.resolve(new Response(turns(request), EVENTS));
     return real(request);
   };
@@ -48,9 +49,23 @@
     });
   }
 
+  const countOutputs = (number) => window.gradio_config.dependencies.find((one) => one.id === number).outputs.length;
+  const unchanged = (outputs) => Array(outputs).fill({ __type__: "update" });
+
+  // Small things beside the turns: suggestions while typing, stop, a change of language.
+  async function direct(request) {
+    const { fn_index: number } = await request.clone().json();
+    try {
+      return await real(request);
+    } catch (error) {
+      console.debug(error);
+      return Response.json({ data: unchanged(countOutputs(number)) });
+    }
+  }
+
   async function join(request) {
     const { fn_index: number, data } = await request.clone().json();
-    const outputs = window.gradio_config.dependencies.find((one) => one.id === number).outputs.length;
+    const outputs = countOutputs(number);
     const typed = box().value && data.includes(box().value) ? box().value : "";
     setCut(false);
     try {
@@ -69,7 +84,7 @@
       if (isWanted) setTimeout(askAgain, RETRY_MS);
     }
     const id = crypto.randomUUID?.() ?? String(Math.random());
-    unanswered.set(id, { outputs, typed: "" });
+    unanswered.set(id, { outputs, typed: "", isUnsent: true });
     if (stream) setTimeout(() => endTurns(stream, [id]));
     return Response.json({ event_id: id });
   }
@@ -77,6 +92,8 @@
   function turns(request) {
     return new ReadableStream({
       async start(controller) {
+        endTurns(controller, [...unanswered.keys()].filter((id) => unanswered.get(id).isUnsent));
+        if (!unanswered.size) return close(controller);
         stream = controller;
         let told = "";
         try {
@@ -95,10 +112,14 @@
         if (stream === controller) stream = null;
         if (unanswered.size) setCut(true, isBusy);
         endTurns(controller, [...unanswered.keys()]);
-        controller.enqueue(encode({ msg: "close_stream" }));
-        controller.close();
+        close(controller);
       },
     });
+  }
+
+  function close(controller) {
+    controller.enqueue(encode({ msg: "close_stream" }));
+    controller.close();
   }
 
   function pass(controller, line) {
@@ -117,10 +138,9 @@
   function endTurns(controller, ids) {
     for (const id of ids) {
       const { outputs, typed } = unanswered.get(id);
-      const data = Array(outputs).fill({ __type__: "update" });
       unanswered.delete(id);
       if (typed && !box().value) write(typed);
-      controller.enqueue(encode({ msg: "process_completed", event_id: id, success: true, output: { data } }));
+      controller.enqueue(encode({ msg: "process_completed", event_id: id, success: true, output: { data: unchanged(outputs) } }));
     }
   }
 
