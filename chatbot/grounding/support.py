@@ -53,11 +53,10 @@ def _may_be_said_so(laid: Overlay, term: Term, other: Term) -> bool:
         return False
     if laid.weakened and not other.modality:
         return True
-    return _has_may(laid.claim, term.clause) and _has_may(laid.support, other.clause)
-
-
-def _has_may(reading: Reading, clause: int) -> bool:
-    return any(hedge.name == "may" and reading.segments[hedge.segment].clause == clause for hedge in reading.hedges)
+    # In one piece of the claim, so that the order of its words is looked at too.
+    here = any(hedge.name == "may" and hedge.segment == term.segment for hedge in laid.claim.hedges)
+    segments = laid.support.segments
+    return here and any(h.name == "may" and segments[h.segment].clause == other.clause for h in laid.support.hedges)
 
 
 def _same_pieces(laid: Overlay) -> Iterator[str]:
@@ -214,7 +213,9 @@ def _phrases_swapped(term: Term, one: Term, following: Term, other: Term) -> boo
     """Say whether two phrases only changed places: "for 20 seconds with soap", "with soap for 20 seconds"."""
     if term.about or following.about:
         return True
-    apart = term.chunk != following.chunk and one.chunk != other.chunk
+    apart = (
+        term.chunk != following.chunk and one.chunk != other.chunk and bool(term.preposition or following.preposition)
+    )
     return apart and term.preposition == one.preposition and following.preposition == other.preposition
 
 

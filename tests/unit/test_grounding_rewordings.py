@@ -99,6 +99,8 @@ def test_a_name_and_its_pronoun_may_change_places_but_not_roles():
         "Take ibuprofen with milk if it upsets you.", "If ibuprofen upsets you, take it with milk.", "Ibuprofen"
     )
     assert not shown("Snoring can cause it.", "It can cause snoring.", "Snoring")
+    text = "Never give aspirin to a child. It can cause a serious illness (Reye syndrome)."
+    assert not shown("A serious illness (Reye syndrome) can cause it.", text)
 
 
 def test_another_name_of_the_title_does_not_take_the_place_of_a_name():
