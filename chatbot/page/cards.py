@@ -7,6 +7,7 @@ from typing import assert_never
 
 from chatbot.knowledge import Answer, Knowledge
 from chatbot.page.frame import topics_html
+from chatbot.page.review import review_line
 from chatbot.page.support import passage_html
 from chatbot.page.words import Words, fill
 from chatbot.reply import Citation, Outcome, Reply, Sentence
@@ -137,7 +138,7 @@ def _vetted_card(reply: Reply, answer: Answer, setting: Setting, number: int) ->
     return (
         f'<section class="card vetted" id="vetted-{number}"><p class="kind">{escape(words.heading_answered)}</p>'
         f'<h2>{escape(answer.title)}</h2><div class="text">{markdown_html(text)}</div>{care_html}'
-        f"{source_html(reply.citations[0], words)}{_tools(number, setting)}</section>"
+        f"{source_html(reply.citations[0], words, setting.knowledge.texts.being_reviewed)}{_tools(number, setting)}</section>"
     )
 
 
@@ -213,11 +214,9 @@ def _helpful(setting: Setting, number: int) -> str:
     )
 
 
-def source_html(citation: Citation, words: Words, *, address: bool = False) -> str:
+def source_html(citation: Citation, words: Words, being_reviewed: str, *, address: bool = False) -> str:
     """Return where an answer comes from, and whether a clinician vouches for it; on paper with the address."""
-    state = words.not_reviewed
-    if citation.reviewed:
-        state = fill(words.reviewed, reviewed=citation.reviewed, due=citation.due)
+    state = review_line(citation, words, being_reviewed)
     where = f" ({escape(citation.url)})" if address else ""
     return f'<p class="source">{escape(words.source)} {_link(citation)}{where}. <span class="review">{escape(state)}</span></p>'
 

@@ -8,8 +8,9 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
 from chatbot.knowledge import Knowledge
+from chatbot.page.review import review_line
 from chatbot.page.sheet import Sheet, SheetEntry, calls, intro
-from chatbot.page.words import Words, fill
+from chatbot.page.words import Words
 from chatbot.reply import Citation
 from chatbot.text import markdown_blocks
 
@@ -43,7 +44,7 @@ def sheet_pdf(sheet: Sheet, knowledge: Knowledge, words: Words, *, language: str
     if sheet.entries:
         page.heading(words.sheet_questions)
     for entry in sheet.entries:
-        _write_entry(page, entry, words)
+        _write_entry(page, entry, words, knowledge.texts.being_reviewed)
     page.heading(words.sheet_visit)
     if sheet.unanswered:
         page.line_of(words.sheet_unanswered)
@@ -54,7 +55,7 @@ def sheet_pdf(sheet: Sheet, knowledge: Knowledge, words: Words, *, language: str
     return bytes(page.output())
 
 
-def _write_entry(page: "_SheetPage", entry: SheetEntry, words: Words) -> None:
+def _write_entry(page: "_SheetPage", entry: SheetEntry, words: Words, being_reviewed: str) -> None:
     page.line_of(f"“{entry.question}”", size=12, grey=True)
     if entry.answer is None or entry.citation is None:
         for line in entry.lines:
@@ -69,14 +70,12 @@ def _write_entry(page: "_SheetPage", entry: SheetEntry, words: Words) -> None:
                 page.item(block.text, mark=f"{block.number}." if block.number is not None else "•")
             case "paragraph":
                 page.line_of(block.text)
-    page.line_of(source_line(entry.citation, words), size=9, grey=True)
+    page.line_of(source_line(entry.citation, words, being_reviewed), size=9, grey=True)
 
 
-def source_line(citation: Citation, words: Words) -> str:
+def source_line(citation: Citation, words: Words, being_reviewed: str) -> str:
     """Return where an answer comes from and who vouches for it, as one line of plain text."""
-    state = words.not_reviewed
-    if citation.reviewed:
-        state = fill(words.reviewed, reviewed=citation.reviewed, due=citation.due)
+    state = review_line(citation, words, being_reviewed)
     return f"{words.source} {citation.publisher}: {citation.title}, {citation.url}. {state}"
 
 

@@ -110,7 +110,8 @@ def _parts(sheet: Sheet, setting: Setting) -> Iterator[str]:
     if sheet.entries:
         yield f"<h2>{escape(words.sheet_questions)}</h2>"
     for entry in sheet.entries:
-        yield f'<article><p class="asked" dir="auto">{escape(entry.question)}</p>{_entry(entry, words)}</article>'
+        shown = _entry(entry, words, setting.knowledge.texts.being_reviewed)
+        yield f'<article><p class="asked" dir="auto">{escape(entry.question)}</p>{shown}</article>'
     yield f"<h2>{escape(words.sheet_visit)}</h2>"
     if sheet.unanswered:
         yield f"<p>{escape(words.sheet_unanswered)}</p>{_list(sheet.unanswered)}"
@@ -118,14 +119,12 @@ def _parts(sheet: Sheet, setting: Setting) -> Iterator[str]:
     yield f'<h2>{escape(words.sheet_notes)}</h2><div class="notes"></div>'
 
 
-def _entry(entry: SheetEntry, words: Words) -> str:
+def _entry(entry: SheetEntry, words: Words, being_reviewed: str) -> str:
     if entry.answer is None or entry.citation is None:
         return "".join(f"<p>{escape(line)}</p>" for line in entry.lines)
     answer = entry.answer
-    return (
-        f'<h3 class="entry">{escape(answer.title)}</h3>'
-        f"{markdown_html(answer.text)}{source_html(entry.citation, words, address=True)}"
-    )
+    source = source_html(entry.citation, words, being_reviewed, address=True)
+    return f'<h3 class="entry">{escape(answer.title)}</h3>{markdown_html(answer.text)}{source}'
 
 
 def _list(lines: Sequence[str]) -> str:

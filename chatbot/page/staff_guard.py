@@ -22,6 +22,7 @@ HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
+    "Referrer-Policy": "same-origin",  # without any, browsers hide where a form comes from, which is looked at below
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }

@@ -12,7 +12,7 @@ from chatbot.knowledge import Clinic
 _WITH_HTML = MarkdownIt("commonmark", {"html": True}).enable("table")
 _PHONE = re.compile(r"(?<![\w./:-])\+?\(?\d{1,4}\)?(?:[ .\u2011-]\(?\d{2,4}\)?){1,4}(?![\w/%°])")
 _CALLED = re.compile(
-    r"\b(?:call|calls|calling|dial|dials|ring|text|phone|fax)\s+(?:\w+\s+(?:at|on)\s+)?\**(\d{3,6})\b", re.I
+    r"\b(?:call|calls|calling|dial|dials|ring|text|phone|fax)\s+(?:\w+\s+(?:at|on)\s+)?\**(\d{3,6})\b(?![-.]\d)", re.I
 )
 _RANGE = re.compile(r"^\d{4}-\d{2}-\d{2}$|^(?:19|20)\d{2}-(?:19|20)?\d{2}$|^\d{1,3}-\d{1,3}$")
 _TAG = re.compile(r"<[A-Za-z/!?][^>]*>?")

@@ -143,3 +143,11 @@ def test_each_answer_to_choose_from_shows_its_first_vetted_sentence(small_knowle
     assert '>Fever in adults</button><p class="preview">A fever is 100.4 °F (38 °C) or more.</p>' in html
     assert html.count('class="choice"') == 2
     assert 'class="choice"' not in turn_html(reply, Setting(small_knowledge, WORDS), number=0, newest=False)
+
+
+@pytest.mark.parametrize(("due", "said"), [("2031-01-02", "2020-01-02"), ("2021-01-02", "Being reviewed.")])
+def test_a_review_that_has_run_out_says_that_the_answer_is_being_reviewed(small_knowledge, due: str, said: str):
+    citation = replace(citation_of(FEVER), review_status="reviewed", reviewed="2020-01-02", due=due)
+    html = turn_html(replace(ANSWERED, citations=(citation,)), Setting(small_knowledge, WORDS), number=1)
+    assert said in html
+    assert ("2020-01-02" in html) == (said == "2020-01-02")

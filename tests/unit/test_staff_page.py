@@ -243,6 +243,7 @@ def test_every_page_forbids_scripts_frames_and_keeping(staff: TestClient):
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["cache-control"] == "no-store"
+        assert headers["referrer-policy"] == "same-origin", "with no-referrer a browser sends its forms with no origin"
 
 
 @pytest.mark.parametrize(
