@@ -18,7 +18,7 @@ from finetune.recipe import DistillRecipe
 from finetune.rows import Row, json_lines
 from finetune.scoring import Checker
 from finetune.stage import hash_text
-from finetune.teacher import Teacher, TeacherError
+from finetune.teacher import Teacher, TeacherError, UnfinishedText
 
 FAILURES_IN_A_ROW = 3
 Search = Callable[[str, int], list[str]]  # (question, how many) → answer ids, best first
@@ -45,6 +45,9 @@ class Asking:
             return self._known[key, prompt]
         try:
             text = self._teacher.write(messages, most_tokens=most_tokens)
+        except UnfinishedText:
+            self.failed += 1
+            text = ""  # greedy as it is, it would be as long the next time
         except TeacherError as error:
             self.failed += 1
             self._failures += 1
@@ -63,6 +66,8 @@ class Asking:
 
 def _read(path: Path) -> dict[tuple[str, str], str]:
     known = {}
+    if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+        path.write_bytes(content + b"\n")  # it was interrupted; what comes next begins a line of its own
     for line in json_lines(path) if path.is_file() else ():
         try:
             content = json.loads(line)

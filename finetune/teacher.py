@@ -20,6 +20,10 @@ class TeacherError(HealthFaqError):
     """The teacher gave nothing usable for one request."""
 
 
+class UnfinishedText(TeacherError):
+    """The teacher is well, but this text did not end within its tokens."""
+
+
 class Teacher(Protocol):
     """Writes one text for some messages."""
 
@@ -52,7 +56,7 @@ class GgufTeacher:
         except (ValueError, RuntimeError) as error:
             raise TeacherError(f"{self.name}: {error}") from error
         if not drafted.stopped:
-            raise TeacherError(f"{self.name}: did not end within {most_tokens} tokens")
+            raise UnfinishedText(f"{self.name}: did not end within {most_tokens} tokens")
         return drafted.text
 
     def close(self) -> None:
@@ -86,7 +90,7 @@ class HttpTeacher:
         except (ValueError, LookupError, TypeError) as error:
             raise TeacherError(f"{self.name}: its answer is not a chat completion") from error
         if choice.get("finish_reason") == "length":
-            raise TeacherError(f"{self.name}: did not end within {most_tokens} tokens")
+            raise UnfinishedText(f"{self.name}: did not end within {most_tokens} tokens")
         return text
 
     def close(self) -> None:

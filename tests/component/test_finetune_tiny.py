@@ -21,7 +21,7 @@ from finetune.converter import FOLDER_VARIABLE, converter_folder
 from finetune.stage import hash_of
 
 pytest.importorskip("trl")
-pytestmark = [pytest.mark.component, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("base", "dataset", "distill", "train", "prune", "export", "evaluate", "promote")
 OFFLINE = ["unshare", "--net", *([] if os.name == "nt" or os.geteuid() == 0 else ["--map-root-user"])]
@@ -78,7 +78,6 @@ def test_the_tiny_recipe_goes_from_answers_to_a_registered_model_and_is_then_up_
     assert again.stdout.count("up to date") == len(STAGES)
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_in_every_stage_ends_with_the_same_result(command, finished, tmp_path):
     runs, _ = finished
     rng = random.Random(os.environ.get("HEALTHFAQ_TEST_SEED", "1"))

@@ -32,7 +32,7 @@ from finetune.rows import Row
 from finetune.scoring import Score, intervals, is_abstention, measured, score
 from finetune.split import Split
 from finetune.stage import Stage, run_stage
-from finetune.teacher import HttpTeacher, TeacherError
+from finetune.teacher import HttpTeacher, TeacherError, UnfinishedText
 from finetune.train import last_whole_checkpoint
 
 pytestmark = pytest.mark.unit
@@ -214,7 +214,14 @@ def test_what_a_teacher_wrote_is_never_asked_for_again(tmp_path: Path):
     again = Asking(teacher, tmp_path / "t.jsonl")
     assert again.text("a", [], most_tokens=9) == "one"
     assert again.text("b", [], most_tokens=9) == "two"
+    assert Asking(teacher, tmp_path / "t.jsonl").text("b", [], most_tokens=9) == "two"
     assert teacher.asked == 2
+
+
+def test_texts_that_do_not_end_are_no_sign_of_a_dead_teacher_and_are_not_asked_for_again(tmp_path: Path):
+    asking = Asking(ScriptedTeacher(*[UnfinishedText("too long")] * 4, "fine"), tmp_path / "t.jsonl")
+    assert [asking.text(key, [], most_tokens=9) for key in "abcdea"] == ["", "", "", "", "fine", ""]
+    assert asking.failed == 4
 
 
 def test_a_teacher_that_dies_half_way_stops_the_stage_and_keeps_its_texts(tmp_path: Path):
