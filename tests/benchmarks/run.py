@@ -13,6 +13,7 @@ NAMES = {
     "peers": "the product beside txtai, Haystack and LlamaIndex",
     "growth": "100 to 1,000,000 entries; length of answers and of the history",
     "energy": "watt-hours an answer, in every mode",
+    "together": "questions of several patients embedded in one pass, against one pass each",
     "flame": "where the time goes with 16,407 answers and 20 patients, as a flame graph",
 }
 
