@@ -182,7 +182,8 @@ def print_table(systems: list[System], questions: list[tuple[str, tuple[str, ...
         outside = [r for r, accepted in rows if accepted == ("no_answer",)]
         first = Rate.of(inside, lambda row: bool(row[0]["ids"]) and row[0]["ids"][0] in row[1])
         used = Rate.of(inside, lambda row: any(id_ in row[1] for id_ in row[0].get("offered", row[0]["ids"])))
-        given = Rate.of(outside, answers_anyway)
+        # Without a model a peer has no way to refuse, and nothing to show.
+        given = Rate.of(outside, answers_anyway) if system.name == "ours" or any(r["text"] for r, _ in rows) else "–"
         sentences = [(s, r["passages"]) for r, _ in rows for s in split_sentences(r["text"]) if not REFUSES.search(s)]
         bare = Rate.of(sentences, lambda pair: not has_support(pair[0], " ".join(pair[1])))
         firsts = [r["first_s"] for r, _ in rows]
