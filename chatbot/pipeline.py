@@ -72,8 +72,10 @@ class Checker(Protocol):
 class Gaps(Protocol):
     """Remembers questions that were asked in vain, for staff; see ``staff/gaps.py``. Never raises, never waits."""
 
-    def note(self, question: str, kind: Literal["no_answer", "did_you_mean"], nearest: Sequence[str]) -> None:
-        """Take a question that found nothing or only suggestions, and the ids of the answers nearest to it."""
+    def note(
+        self, question: str, kind: Literal["no_answer", "did_you_mean", "not_helpful"], nearest: Sequence[str]
+    ) -> None:
+        """Take a question that found nothing, only suggestions, or no help, and the ids of the answers nearest to it."""
 
     def chosen(self, question: str) -> None:
         """Take back one "did you mean" of this question: the patient chose a suggestion."""

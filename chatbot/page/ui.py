@@ -26,13 +26,12 @@ CSS = (HERE / "page.css").read_text(encoding="utf-8")
 BRIDGE = """for (const kind of ['click', 'input', 'select']) {
   element.addEventListener('own-' + kind, (event) => trigger(kind, event.detail));
 }"""
-Feedback = Callable[[str, bool, str], None]  # answer id, whether it helped, the patient's own word
 Why = Callable[[Sequence[Event]], str]  # everything one turn yielded → why it ended so, as HTML
 Update = dict[Any, Any]
 
 
 def build_page(
-    current: Callable[[], Pipeline], *, mode: Mode, idle_s: float = 600, feedback: Feedback | None = None,
+    current: Callable[[], Pipeline], *, mode: Mode, idle_s: float = 600,
     why: Why | None = None,
 ) -> gr.Blocks:  # fmt: skip
     """Return the page.
@@ -41,11 +40,10 @@ def build_page(
         current: Returns the pipeline over the newest knowledge; asked once a turn.
         mode: How replies are made while a model is there.
         idle_s: Seconds after which a page that nobody touches is wiped; 0: never.
-        feedback: Told whether an answer helped. Without it that goes nowhere, and no words are asked for.
         why: For demonstrations: its HTML stands below each reply.
     """
     with gr.Blocks(title=current().knowledge.clinic.name, analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
-        page = _Page(current, mode, idle_s, feedback, why)
+        page = _Page(current, mode, idle_s, why)
         page.listen(blocks)
     blocks.queue(api_open=False, max_size=1000, default_concurrency_limit=None)
     page_blocks: gr.Blocks = blocks
@@ -55,13 +53,10 @@ def build_page(
 class _Page:
     """The page's parts and its event handlers; made inside a ``gr.Blocks``."""
 
-    def __init__(
-        self, current: Callable[[], Pipeline], mode: Mode, idle_s: float, feedback: Feedback | None, why: Why | None
-    ) -> None:
+    def __init__(self, current: Callable[[], Pipeline], mode: Mode, idle_s: float, why: Why | None) -> None:
         self._current = current
         self._mode = mode
         self._idle_s = idle_s
-        self._feedback = feedback
         self._why = why
         self._sessions = Sessions()
         self._suggestions: tuple[Knowledge | None, str, Suggestions | None] = (None, "", None)
@@ -214,7 +209,9 @@ class _Page:
         languages = self.languages
         code = conversation.language if conversation.language in languages else next(iter(languages))
         knowledge = self._current().knowledge.in_language(code)
-        return Setting(knowledge, languages[code], code, self._in_language, asks_for_a_word=self._feedback is not None)
+        return Setting(
+            knowledge, languages[code], code, self._in_language, asks_for_a_word=self._current().gaps is not None
+        )
 
     def _in_language(self, code: str) -> tuple[Knowledge, Words] | None:
         words = self.languages.get(code)
@@ -266,10 +263,13 @@ class _Page:
         return kept
 
     def _note(self, conversation: Conversation, turn: int, helped: bool, word: str) -> None:
-        replies = conversation.replies
+        """Hand a question whose answer did not help to the record that staff may have switched on; else to nobody."""
+        replies, gaps = conversation.replies, self._current().gaps
         place = turn - conversation.number + len(replies) - 1
-        if self._feedback is not None and 0 <= place < len(replies) and replies[place].citations:
-            self._feedback(replies[place].citations[0].id, helped, word[:200])
+        if gaps is not None and not helped and 0 <= place < len(replies) and replies[place].citations:
+            gaps.note(
+                f"{replies[place].question} {word[:200]}".strip(), "not_helpful", [replies[place].citations[0].id]
+            )
 
     def _turn(self, conversation: Conversation, question: str, chosen: str | None, code: str = "") -> Iterator[Update]:
         begun = conversation.begin_turn(question)

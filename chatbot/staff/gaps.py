@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from chatbot.errors import SettingsError
 from chatbot.staff.redaction import LONGEST, redacted
 
-GapKind = Literal["no_answer", "did_you_mean"]
+GapKind = Literal["no_answer", "did_you_mean", "not_helpful"]
 MOST_WAITING = 1000  # questions that may wait to be written; more are not recorded
 FILE = "gaps.db"
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Gap:
     times: int
     first: date
     last: date
-    unanswered: int  # of those times, how often nothing was found; the rest had suggestions that nobody chose
+    unanswered: int  # of those times, how often nothing was found; the rest: suggestions that nobody chose, no help
     nearest: tuple[str, ...]  # answer ids
 
 

@@ -1,6 +1,8 @@
 """The conversation: what is offered, opened, shortened, suggested; and that nothing is stored or shifted."""
 
 import re
+import sqlite3
+import time
 
 import pytest
 from page_steps import FEVER, MODEL_SENTENCE, ask, newest, open_page, vetted, worded
@@ -213,3 +215,25 @@ def test_the_back_button_shows_no_conversation_even_when_nobody_cleared(page, ve
     page.go_back()
     expect(box(page)).to_be_visible()
     assert "zebramarker" not in page.content()
+
+
+def test_what_did_not_help_reaches_the_record_that_staff_switched_on_without_names(page, serve, tmp_path):
+    record = tmp_path / "gaps.db"
+    served = serve(mode="verbatim", gaps={"record": True, "url": f"sqlite:///{record}"})
+    open_page(page, served.url)
+    ask(page, FEVER)
+    newest(page).get_by_role("group", name="Was this helpful?").get_by_role("button", name="No").click()
+    newest(page).get_by_label(re.compile("what was missing")).fill("call me on 202-555-0177")
+    newest(page).get_by_role("button", name="Send").click()
+    expect(newest(page).locator(".thanks")).to_have_text("Thank you.")
+
+    def kept():
+        with sqlite3.connect(record) as database:
+            return database.execute("select question, kind, nearest from gaps").fetchall()
+
+    deadline = time.monotonic() + 20
+    while not kept() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ((question, kind, nearest),) = kept()
+    assert "fever" in question.lower() and "0177" not in question
+    assert kind == "not_helpful" and "fever/adults" in nearest
