@@ -42,7 +42,7 @@ def turn_html(reply: Reply, setting: Setting, *, number: int, newest: bool = Tru
     words = setting.words
     body = _body(reply, setting, number, newest=newest)
     more = _offers(reply, setting, number) if newest and finished else ""
-    lang = f'lang="{escape(reply.language or setting.code)}"'
+    lang = f'lang="{escape(reply.language or setting.code)}" dir="{words.direction}"'
     return (
         f'<article class="turn" id="turn-{number}" {lang} tabindex="-1" aria-label="{escape(words.you_asked)}: '
         f'{escape(reply.question[:80])}"><p class="asked" dir="auto"><span class="who">{escape(words.you_asked)}</span> '

@@ -105,7 +105,10 @@
 
   function headChanged() {
     const { lang, dir } = facts();
-    if (lang) { document.documentElement.lang = lang; document.documentElement.dir = dir; }
+    if (!lang) { return; }
+    document.documentElement.lang = lang;
+    document.documentElement.dir = dir;
+    for (const block of document.querySelectorAll(".gradio-container .block")) { block.dir = dir; } // Gradio says ltr
   }
 
   function suggestionsChanged() {
