@@ -63,7 +63,7 @@ class EvalSettings(Frozen):
     """When `healthfaq eval --gate` is red, beside the limits of `check`. Shares lie in [0, 1], their point estimates count."""
 
     max_out_of_scope_answered: float = Field(default=0.05, ge=0, le=1, description="answered though nothing fits")
-    min_own_red_flags: float = Field(default=0.95, ge=0, le=1, description="own must_fire examples, rules alone")
+    min_own_red_flags: float = Field(default=0.9, ge=0, le=1, description="own must_fire examples, rules alone")
     min_red_flags: float = Field(default=0.9, ge=0, le=1, description="emergencies and crises set aside that are found")
     max_false_alarms: float = Field(default=0.08, ge=0, le=1, description="near-misses set aside that fire")
     max_other_answer: float = Field(default=0.05, ge=0, le=1, description="another wording gets another answer")
