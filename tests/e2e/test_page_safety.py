@@ -76,7 +76,7 @@ def hostile(serve, tmp_path_factory):
     raw = "\n\n".join(text for text in STRINGS)
     answers = {
         "zebra/items": hostile_answer('<script>hacked=1</script> "zebra"', "How do I feed a zebra?", f"Feed it.\n\n{items}"),
-        "zebra/raw": hostile_answer("Walking a zebra", "How do I walk a zebra?", f"Walk it.\n\n{raw}"),
+        "zebra/raw": hostile_answer("Walking a zebra", "Where should I walk my zebra?", f"Walk it.\n\n{raw}"),
         "zebra/wide": hostile_answer(
             "Washing a zebra", "How do I wash a zebra?", f"Wash it {BIDI} {LONG_WORD}.\n\n{HUGE_TABLE}\n\n{CODE}"
         ),
@@ -91,7 +91,9 @@ def hostile(serve, tmp_path_factory):
     return serve(mode="verbatim", knowledge=str(folder))
 
 
-@pytest.mark.parametrize("question", ["How do I feed a zebra?", "How do I walk a zebra?", "How do I wash a zebra?"])
+@pytest.mark.parametrize(
+    "question", ["How do I feed a zebra?", "Where should I walk my zebra?", "How do I wash a zebra?"]
+)
 def test_hostile_answers_run_nothing_and_keep_the_layout(page, hostile, question):
     page.set_viewport_size({"width": 360, "height": 740})
     open_page(page, hostile.url)
