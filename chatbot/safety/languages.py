@@ -12,7 +12,7 @@ URGENCY = (Outcome.EMERGENCY, Outcome.CRISIS, Outcome.DECLINED)
 
 @dataclass(frozen=True, slots=True)
 class GateOfLanguages:
-    """Asks the first language's gate always, and the others unless the message is clearly in the first (a Gate)."""
+    """Asks the gate of every language, for a message may begin in one and cry for help in another (a Gate)."""
 
     first: SafetyGate
     language: str  # the first one's code
@@ -35,8 +35,6 @@ class GateOfLanguages:
         if not self.others:
             return verdict
         spoken = self.language_of(message)
-        if spoken == self.language:
-            return verdict
         verdicts = [(code, gate.check(message, history)) for code, gate in self.others.items()]
         found = [(self.language, verdict), *verdicts]
         fired = [(URGENCY.index(one.outcome), code != spoken, one) for code, one in found if one is not None]

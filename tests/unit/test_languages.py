@@ -136,6 +136,11 @@ def test_a_language_is_named_only_when_it_is_clear(message, code):
     assert language_of(message) == code
 
 
+@pytest.mark.parametrize("message", ["How do I walk a zebra?", "can Advair and Spiriva be taken together"])
+def test_one_everyday_english_word_outweighs_rare_names(message):
+    assert language_of(message) == "en"
+
+
 def test_no_english_acceptance_question_is_taken_for_another_language():
     rows = yaml.safe_load((SHIPPED_KNOWLEDGE / "checks.yaml").read_text(encoding="utf-8"))
     assert [row["question"] for row in rows if language_of(row["question"]) not in ("en", None)] == []
@@ -159,6 +164,7 @@ def test_spanish_red_flags_fire_with_the_spanish_card_on_a_page_in_any_language(
     verdict = gate.check("me duele mucho el pecho y el brazo izquierdo")
     assert verdict.outcome is Outcome.EMERGENCY and verdict.text.startswith("**Llame al 911 ahora.**")
     assert gate.check("quiero morirme").outcome is Outcome.CRISIS
+    assert gate.check("quiero morirme, what should I do?").outcome is Outcome.CRISIS
 
 
 def test_spanish_rules_fire_on_no_english_acceptance_question():
