@@ -13,7 +13,7 @@ SURE = 0.8  # of 709 English acceptance questions one reaches 0.76 for another l
 MIN_LETTERS = 4
 # Everyday words that stand in no other of these languages: one of them outweighs what rare names look like.
 ENGLISH = frozenset(
-    "the how what when why where who which is are does did can should could would with have your and for this that".split()
+    ["the", "how", "what", "when", "why", "where", "who", "which", "is", "are", "does", "did", "can", "should", "could", "would", "with", "have", "your", "and", "for", "this", "that"]
 )
 
 
