@@ -12,9 +12,10 @@ KNOWN = ("en", "es", "fr", "de", "pt", "zh", "vi", "ar", "ru", "ko", "tl", "it",
 SURE = 0.8  # of 709 English acceptance questions one reaches 0.76 for another language, none more
 MIN_LETTERS = 4
 # Everyday words that stand in no other of these languages: one of them outweighs what rare names look like.
-ENGLISH = frozenset(
-    ["the", "how", "what", "when", "why", "where", "who", "which", "is", "are", "does", "did", "can", "should", "could", "would", "with", "have", "your", "and", "for", "this", "that"]
-)
+ENGLISH = frozenset((
+    "the", "how", "what", "when", "why", "where", "who", "which", "is", "are", "does", "did", "can", "should", "could",
+    "would", "with", "have", "your", "and", "for", "this", "that",
+))  # fmt: skip
 
 
 @lru_cache(maxsize=1)
