@@ -64,9 +64,9 @@
   }
 
   async function join(request) {
-    const { fn_index: number, data } = await request.clone().json();
+    const { fn_index: number, data, event_data: pressed } = await request.clone().json();
     const outputs = countOutputs(number);
-    const typed = box().value && data.includes(box().value) ? box().value : "";
+    const typed = box().value && [...data, pressed?.ask].includes(box().value) ? box().value : "";
     setCut(false);
     try {
       const response = await real(request);

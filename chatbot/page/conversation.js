@@ -8,7 +8,11 @@
 
   // --- what is pressed -------------------------------------------------------------------------------------------
   const presses = {
-    ask: (button) => { closeSuggestions(); bridge("click", { do: "ask", ask: button.dataset.ask }); },
+    ask: (button) => {
+      if (button.matches(".suggestion")) { fill(button.dataset.ask); } // in the place of what was begun, until it has arrived
+      closeSuggestions();
+      bridge("click", { do: "ask", ask: button.dataset.ask });
+    },
     choose: (button) => bridge("click", { do: "choose", answer: button.dataset.answer, language: button.dataset.language }),
     language: (button) => bridge("select", { do: "language", language: button.dataset.language }),
     skip: (link, event) => { event.preventDefault(); box()?.focus(); },
@@ -35,6 +39,11 @@
       say(part, part.querySelector(".thanks").dataset.thanks);
     },
   };
+
+  function fill(text) {
+    box().value = text;
+    box().dispatchEvent(new Event("input", { bubbles: true }));
+  }
 
   function bridge(kind, detail) {
     document.querySelector("#bridge .prose")?.dispatchEvent(new CustomEvent("own-" + kind, { detail }));

@@ -112,7 +112,8 @@ class _StaffPage:
         """Show what to mend, whose review ends, and how many questions found no answer."""
         state, settings = self._live.state, self._live.settings
         report = self._report()
-        told = dict.fromkeys((*self._live.problems, *report.problems))
+        live = {(one.path, one.field) for one in self._live.problems}  # these say what patients see meanwhile
+        told = [*self._live.problems, *(one for one in report.problems if (one.path, one.field) not in live)]
         groups, _ = self._groups()
         return self._page(
             "home.html", "How things are", "home",
