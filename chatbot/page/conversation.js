@@ -216,24 +216,33 @@
   addEventListener("pageshow", (event) => { if (event.persisted) { location.reload(); } });
 
   // --- start -----------------------------------------------------------------------------------------------------
-  function ready() {
-    if (!byId("newest") || !box()) { return false; }
-    const live = document.createElement("div");
-    live.id = "whisper"; live.className = "sr-only"; live.setAttribute("role", "status");
-    byId("composer").append(live);
-    document.querySelector("#announce .prose").setAttribute("role", "status");
-    box().setAttribute("autocomplete", "off");
-    const watch = (id, act) => { new MutationObserver(act).observe(byId(id), { childList: true, subtree: true, attributes: false }); act(); };
-    watch("newest", newestChanged);
-    watch("top", headChanged);
-    watch("suggestions", suggestionsChanged);
-    watch("sheet", sheetChanged);
-    watch("pdf", pdfChanged);
-    window.speechSynthesis?.addEventListener?.("voiceschanged", offerSpeech);
-    return true;
+  // Gradio may put a new element in the place of one that it had drawn first: what is watched is looked up each time.
+  const watched = new Map();
+  const acts = {
+    newest: newestChanged, top: headChanged, suggestions: suggestionsChanged, sheet: sheetChanged, pdf: pdfChanged,
+  };
+  function attach() {
+    const announce = document.querySelector("#announce .prose:not([role])");
+    announce?.setAttribute("role", "status");
+    if (byId("composer") && !byId("whisper")) {
+      const live = document.createElement("div");
+      live.id = "whisper"; live.className = "sr-only"; live.setAttribute("role", "status");
+      byId("composer").append(live);
+    }
+    box()?.setAttribute("autocomplete", "off");
+    for (const [id, act] of Object.entries(acts)) {
+      const there = byId(id);
+      if (!there || !box() || watched.get(id) === there) { continue; }
+      watched.set(id, there);
+      // What changes little, Gradio changes in place: attributes count as well as elements.
+      new MutationObserver(act).observe(there, { childList: true, subtree: true, attributeFilter: ["data-lang", "id"] });
+      act();
+    }
   }
-  if (!ready()) {
-    const waiting = new MutationObserver(() => { if (ready()) { waiting.disconnect(); } });
-    waiting.observe(document.documentElement, { childList: true, subtree: true });
-  }
+  window.speechSynthesis?.addEventListener?.("voiceschanged", offerSpeech);
+  new MutationObserver(attach).observe(document.documentElement, { childList: true, subtree: true });
+  // Gradio sets the language it found in the browser when it has started, which may be after the patient chose one.
+  new MutationObserver(() => { if (facts().lang && document.documentElement.lang !== facts().lang) { headChanged(); } })
+    .observe(document.documentElement, { attributeFilter: ["lang", "dir"] });
+  attach();
 })();

@@ -11,6 +11,7 @@ from chatbot.page.words import Words
 
 MAX_SHOWN = 5
 MIN_TYPED = 3
+N_PLAIN = 3  # an answer's first questions are in plain words; those after them are as patients write
 _WORD = re.compile(r"\w+")
 
 
@@ -19,6 +20,7 @@ class _Asked:
     words: tuple[str, ...]
     question: str
     answer_id: str
+    is_plain: bool
 
 
 class Suggestions:
@@ -29,11 +31,11 @@ class Suggestions:
         asked: list[_Asked] = []
         by_word: dict[str, list[int]] = {}
         for answer in answers.values():
-            for question in answer.questions:
+            for place, question in enumerate(answer.questions):
                 spelled = tuple(words_of(question))
                 for word in set(spelled):
                     by_word.setdefault(word, []).append(len(asked))
-                asked.append(_Asked(spelled, question, answer.id))
+                asked.append(_Asked(spelled, question, answer.id, place < N_PLAIN))
         self._asked = asked
         self._by_word = by_word
 
@@ -59,9 +61,9 @@ class Suggestions:
         return [asked.question for asked in list(best.values())[:MAX_SHOWN]]
 
     @staticmethod
-    def _rank(asked: _Asked, typed: list[str]) -> tuple[bool, int]:
-        """Order: questions that begin as the typed one does, then the shorter ones."""
-        return (asked.words[: len(typed) - 1] != tuple(typed[:-1]), len(asked.words))
+    def _rank(asked: _Asked, typed: list[str]) -> tuple[bool, bool, int]:
+        """Order: questions that begin as the typed one does, then those in plain words, then the shorter ones."""
+        return (asked.words[: len(typed) - 1] != tuple(typed[:-1]), not asked.is_plain, len(asked.words))
 
 
 def words_of(text: str) -> list[str]:

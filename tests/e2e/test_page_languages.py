@@ -110,9 +110,6 @@ def test_a_language_from_right_to_left_mirrors_the_page(page, mirrored):
     page.set_viewport_size({"width": 360, "height": 740})
     open_page(page, mirrored.url)
     expect(page.locator("#announce [role=status]")).to_be_attached()
-    page.wait_for_timeout(
-        2000
-    )  # a press within the first moments of a page is lost, and nothing on it says when they are over
     page.locator(".languages button").last.click()
     expect(page.locator("html")).to_have_attribute("dir", "rtl")
     field = page.locator("#question textarea")

@@ -54,3 +54,10 @@ def test_hostile_questions_stay_words():
     html = suggestions_html(['"><script>alert(1)</script>'], WORDS["en"])
     assert "<script" not in html and html.count("<button") == 1
     assert suggestions_html([], WORDS["en"]) == ""
+
+
+def test_an_answers_plain_questions_come_before_patients_own_words():
+    asked = answer("t/fever", "Text.").model_copy(
+        update={"questions": ("What temperature is a fever?", "a one", "a two", "fever how long")}
+    )
+    assert Suggestions({"t/fever": asked}, WORDS["en"]).matching("fever") == ["What temperature is a fever?"]
